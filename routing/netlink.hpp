@@ -1,0 +1,60 @@
+// rtnetlink (rtnetlink(7)) through libnl-3 and libnl-route: reads and writes links, addresses and
+// routes of the network namespace it was opened in. The only file pair that knows libnl.
+//
+// Every write is acknowledged by the kernel before it returns; failures are std::system_error with
+// the kernel's errno and a text "cannot <verb> <object>: <kernel's words>".
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "routing/link.hpp"
+#include "routing/route.hpp"
+
+namespace tunorch::routing {
+
+class Netlink {
+ public:
+  /// `protocol` marks what we make (rtm_protocol, IFA_PROTO) and filters what we read.
+  explicit Netlink(std::uint8_t protocol);
+  ~Netlink();
+  Netlink(const Netlink&) = delete;
+  Netlink& operator=(const Netlink&) = delete;
+
+  std::vector<Link> links();
+  /// Addresses that carry our IFA_PROTO, on any device.
+  std::vector<Address> addresses();
+  /// Addresses whatever their protocol, on any device (to name conflicts).
+  std::vector<Address> all_addresses();
+  /// Every IPv4 and IPv6 unicast and unreachable route of `table`, ours and foreign, sorted by dst.
+  /// Nexthop flags (dead, linkdown) are not part of it.
+  std::vector<Route> routes(std::uint32_t table = 254);
+  /// Devices that hold an IPv6 default route learned from router advertisements (RTPROT_RA).
+  std::vector<std::string> ra_default_devices();
+
+  void set_mtu(const std::string& dev, unsigned mtu);
+  void set_txqueuelen(const std::string& dev, unsigned packets);
+  void set_alias(const std::string& dev, const std::string& alias);
+  /// IN6_ADDR_GEN_MODE_NONE: no link-local address, so no router solicitations into the tunnel.
+  void set_no_link_local(const std::string& dev);
+  void set_up(const std::string& dev);
+  void delete_link(const std::string& dev);
+
+  void add_address(const Address& address);
+  void delete_address(const Address& address);
+
+  /// CREATE|EXCL: EEXIST where any route has the same prefix, table and metric.
+  void add_route(const Route& route);
+  /// Swaps the whole set of nexthops atomically. Only for a route known to be ours.
+  void replace_route(const Route& route);
+  /// Deletes the route with this prefix, type, table and metric if it carries our protocol.
+  void delete_route(const Route& route);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace tunorch::routing

@@ -1,0 +1,21 @@
+// TUN devices through /dev/net/tun (kernel: Documentation/networking/tuntap.rst): makes persistent
+// owned ones and opens queues on them. Link attributes (MTU, up, alias) are netlink's.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "routing/fd.hpp"
+
+namespace tunorch::routing {
+
+/// Makes a persistent multi-queue TUN without carrier. Refuses (EEXIST) a name that exists.
+/// The caller sets the alias next; without it the device is not recognised as ours.
+void create_tun(const std::string& name, std::uint32_t owner_uid);
+
+/// Attaches one more queue: non-blocking, close-on-exec, IFF_VNET_HDR with a 10-byte little-endian
+/// header, offloads CSUM|TSO4|TSO6. Attaching does not raise carrier (IFF_NO_CARRIER).
+/// Throws std::system_error naming the device and the step that failed.
+Fd open_tun_queue(const std::string& name);
+
+}  // namespace tunorch::routing

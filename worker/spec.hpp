@@ -1,0 +1,117 @@
+// What the daemon and a worker say to each other over RUNTIME/w/<tunnel>.sock: the spec of a tunnel
+// and the reports about it. Holds data and its JSON form only; neither side's behaviour is here.
+//
+// The socket is AF_UNIX SOCK_SEQPACKET: one JSON object per packet. The daemon makes it listening
+// and the worker inherits it as fd 3 (`control_fd`), so a later daemon can connect to a worker it
+// did not start. File descriptors ride on the packet they belong to (SCM_RIGHTS, unix(7)).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace tunorch::worker {
+
+/// Version of this protocol. A daemon speaks this one and the one before it.
+inline constexpr int control_protocol = 1;
+/// Where a worker finds its inherited listening control socket.
+inline constexpr int control_fd = 3;
+/// Largest control packet in bytes; larger ones are refused by the receiver.
+inline constexpr std::size_t max_control_packet = 1024 * 1024;
+
+/// A node on the other end: the dialers of a listener, or the one listener of a dialer.
+struct PeerSpec {
+  std::string node;                   // what its certificate must say (SAN dNSName)
+  std::vector<std::string> prefixes;  // sources it may send from, and destinations sent to it
+  std::string digest;                 // of the wire-relevant keys both ends must share
+};
+
+/// Everything a worker must know about its tunnel. It opens no file: keys come as PEM text.
+struct Spec {
+  std::string cluster;
+  std::string node;    // this node
+  std::string bundle;
+  std::string tunnel;  // device name, <bundle>-<id>
+  int id = 0;
+  bool listener = false;
+  std::string digest;  // of this spec, made by the daemon, so that a later daemon knows it again
+
+  std::string ca_pem, certificate_pem, key_pem;
+  std::string cipher = "auto";  // auto | aes-128-gcm | chacha20-poly1305
+
+  std::string address;       // dialer: the listener's IP literal
+  std::uint16_t port = 0;    // dialer: the listener's TCP port
+  std::string bind;          // dialer: local IP literal or device to dial from; empty: any
+
+  int streams = 1;                 // TUN queues = connections a session
+  std::uint32_t sndbuf_bytes = 0;  // SO_SNDBUF of the outer sockets; 0: the kernel's own tuning
+  std::uint32_t rcvbuf_bytes = 0;
+  std::string congestion = "auto";  // TCP_CONGESTION; auto: bbr where the kernel has it
+
+  std::uint32_t interval_ms = 200;    // between PINGs, and between heartbeats
+  std::uint32_t timeout_ms = 300;     // a PING unanswered for so long counts as lost
+  std::uint32_t backoff_ms = 200;     // first pause before a dialer connects again
+  std::uint32_t max_backoff_ms = 30000;
+  bool isolate = true;                // listener: refuse packets from one dialer to another
+
+  std::vector<PeerSpec> peers;
+};
+
+/// Daemon to worker. `start` carries a spec, its TUN queues and (listener) its listening sockets,
+/// in this order, as fds. `update` carries a spec that differs in `peers` and timings only.
+struct Request {
+  std::string op;  // start | update | stop | queues
+  int protocol = control_protocol;
+  int queues = 0;     // TUN queue fds on this packet
+  int listeners = 0;  // listening TCP socket fds on this packet, after the queues
+  Spec spec;
+};
+
+/// One live session, as of a heartbeat.
+struct SessionReport {
+  std::string peer;
+  std::string address;       // the peer's outer address, ip:port
+  std::uint32_t rtt_us = 0;  // of the last answered PING; 0: none yet
+  std::vector<bool> probes;  // PINGs decided since the last heartbeat, in order: answered or lost
+  std::uint64_t tx_bytes = 0, rx_bytes = 0, tx_packets = 0, rx_packets = 0;
+};
+
+/// Worker to daemon.
+///   hello         first packet on every connection; `digest` is empty before `start`
+///   ready         the spec is in force: listening, or dialing
+///   failed        the spec cannot be served, and why; the worker exits
+///   session_up    dialer: CONFIG received; listener: the peer's first PING arrived
+///   session_down  and why
+///   refused       a connection that did not become a session, and why (either side's words)
+///   heartbeat     every interval
+///   queues        the answer to `queues`, with the fds on the packet
+/// After `hello` on a new connection a started worker repeats `session_up` for each live session.
+struct Report {
+  std::string event;
+  int protocol = control_protocol;
+  std::string tunnel;
+  std::string digest;
+  std::string peer;
+  std::string address;
+  std::string reason;
+  int queues = 0, listeners = 0;
+  std::vector<SessionReport> sessions;
+  std::map<std::string, std::uint64_t> dropped;  // packets dropped since start, by reason
+};
+
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(PeerSpec, node, prefixes, digest)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Spec, cluster, node, bundle, tunnel, id, listener,
+                                                digest, ca_pem, certificate_pem, key_pem, cipher,
+                                                address, port, bind, streams, sndbuf_bytes,
+                                                rcvbuf_bytes, congestion, interval_ms, timeout_ms,
+                                                backoff_ms, max_backoff_ms, isolate, peers)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Request, op, protocol, queues, listeners, spec)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(SessionReport, peer, address, rtt_us, probes,
+                                                tx_bytes, rx_bytes, tx_packets, rx_packets)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Report, event, protocol, tunnel, digest, peer,
+                                                address, reason, queues, listeners, sessions,
+                                                dropped)
+
+}  // namespace tunorch::worker
