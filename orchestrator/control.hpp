@@ -1,0 +1,58 @@
+// The daemon's control socket: RUNTIME/control.sock, AF_UNIX stream, one JSON request a line in,
+// JSON lines out. Carries requests and answers; what they do is the supervisor's.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace tunorch {
+
+/// Largest request in bytes: a cluster file of 1 MiB, escaped.
+inline constexpr std::size_t max_request = 4 * 1024 * 1024;
+
+/// One connection, held by whoever still has something to answer; closed when the last lets go.
+class ControlConnection : public std::enable_shared_from_this<ControlConnection> {
+ public:
+  using Socket = boost::asio::local::stream_protocol::socket;
+  using OnRequest =
+      std::function<void(const nlohmann::json&, const std::shared_ptr<ControlConnection>&)>;
+
+  explicit ControlConnection(Socket socket) : socket_(std::move(socket)) {}
+
+  void read_request(OnRequest on_request);
+  /// Queued; the client may be gone, which is no error.
+  void send(const nlohmann::json& line);
+  /// A client that does not read what it asked for is dropped beyond this many bytes.
+  static constexpr std::size_t max_unsent = 16 * 1024 * 1024;
+
+ private:
+  void write();
+
+  Socket socket_;
+  std::string inbox_;
+  std::string outbox_, writing_;
+};
+
+class ControlServer {
+ public:
+  /// Replaces a stale socket. Mode 0660; a peer that is not root is refused (SO_PEERCRED).
+  ControlServer(boost::asio::io_context& io, const std::filesystem::path& path,
+                ControlConnection::OnRequest on_request);
+  ~ControlServer();
+  ControlServer(const ControlServer&) = delete;
+  ControlServer& operator=(const ControlServer&) = delete;
+
+ private:
+  void accept();
+
+  std::filesystem::path path_;
+  boost::asio::local::stream_protocol::acceptor acceptor_;
+  ControlConnection::OnRequest on_request_;
+};
+
+}  // namespace tunorch

@@ -1,0 +1,107 @@
+#include "orchestrator/daemon.hpp"
+
+#include <signal.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <cstdio>
+#include <cstring>
+#include <optional>
+#include <stdexcept>
+#include <thread>
+
+#include "orchestrator/client.hpp"
+#include "orchestrator/supervisor.hpp"
+
+namespace tunorch {
+namespace {
+
+/// One daemon a network namespace: an abstract unix socket belongs to one (unix(7)), and the kernel
+/// lets go of it with the process, however that ends.
+class NamespaceLock {
+ public:
+  NamespaceLock() : socket_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    constexpr char name[] = "\0tunorch-daemon";
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::memcpy(address.sun_path, name, sizeof name - 1);
+    const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + sizeof name - 1);
+    // A daemon that has just answered `down` may need a moment to be gone.
+    for (int tries = 0; tries < 50; ++tries) {
+      if (::bind(socket_.get(), reinterpret_cast<const sockaddr*>(&address), size) == 0) return;
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    throw std::runtime_error(
+        "another tunorch daemon runs in this network namespace: one serves a node");
+  }
+
+ private:
+  routing::Fd socket_;
+};
+
+void log_to_stderr() {
+  spdlog::set_default_logger(spdlog::stderr_logger_st("tunorch"));
+  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
+  spdlog::flush_on(spdlog::level::info);
+}
+
+void needs_root() {
+  if (::geteuid() != 0)
+    throw std::runtime_error("not permitted: routes and devices need root; run it with sudo");
+}
+
+}  // namespace
+
+void run_daemon(const Paths& paths) {
+  needs_root();
+  log_to_stderr();
+  const NamespaceLock lock;
+  ::signal(SIGPIPE, SIG_IGN);
+  boost::asio::io_context io(1);
+  Supervisor supervisor(io, paths, worker_executable());
+  supervisor.resume();
+  std::optional<ControlServer> control;
+  control.emplace(io, paths.control_socket(), [&](const auto& request, const auto& client) {
+    supervisor.handle(request, client);
+  });
+  boost::asio::signal_set signals(io, SIGTERM, SIGINT);
+  signals.async_wait([&](const boost::system::error_code& error, int signal) {
+    if (error) return;
+    spdlog::info("daemon ends, tunnels go on signal={}", signal);
+    io.stop();
+  });
+  supervisor.on_down = [&] {
+    control.reset();
+    signals.cancel();
+  };
+  spdlog::info("daemon serves node={} runtime_dir={}", paths.node, paths.runtime.string());
+  io.run();
+}
+
+bool run_down(const Paths& paths) {
+  needs_root();
+  spdlog::set_default_logger(spdlog::stderr_logger_st("tunorch"));
+  spdlog::set_level(spdlog::level::warn);
+  const NamespaceLock lock;
+  boost::asio::io_context io(1);
+  Supervisor supervisor(io, paths, worker_executable());
+  bool clean = true;
+  supervisor.take_down([](const std::string& step) { std::printf("%s\n", step.c_str()); },
+                       [&](const std::vector<std::string>& problems) {
+                         for (const std::string& problem : problems)
+                           std::fprintf(stderr, "tunorch: %s\n", problem.c_str());
+                         clean = problems.empty();
+                       });
+  io.run();
+  std::error_code ignored;
+  std::filesystem::remove(paths.control_socket(), ignored);
+  remove_made_dir(paths.runtime);
+  return clean;
+}
+
+}  // namespace tunorch

@@ -1,0 +1,307 @@
+#include "orchestrator/desired.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace tunorch {
+namespace {
+
+constexpr int link_slot_bits = 6;  // 64 link subnets, one a tunnel of a node
+
+std::uint8_t link_host_bits(const Prefix& link_net) {
+  return static_cast<std::uint8_t>(32 - link_net.length - link_slot_bits);
+}
+
+/// The node's address in a tunnel's link subnet, with the subnet's length.
+Prefix link_address(const Prefix& link_net, std::uint32_t slot, std::uint32_t host) {
+  const std::uint8_t bits = link_host_bits(link_net);
+  std::uint32_t base = 0;
+  for (int i = 0; i < 4; ++i) base = base << 8 | link_net.bytes[static_cast<std::size_t>(i)];
+  const std::uint32_t address = base | slot << bits | host;
+  Prefix prefix;
+  for (int i = 0; i < 4; ++i)
+    prefix.bytes[static_cast<std::size_t>(i)] = static_cast<std::uint8_t>(address >> (24 - 8 * i));
+  prefix.length = static_cast<std::uint8_t>(32 - bits);
+  return prefix;
+}
+
+Prefix host_of(Prefix prefix) {
+  prefix.length = prefix.v6 ? 128 : 32;
+  return prefix;
+}
+
+/// IPv6 multipath refuses device-only nexthops, and a TUN resolves no neighbours (NOARP), so any
+/// link-local address serves: the peer's host number makes it readable.
+Prefix link_local_gateway(std::uint32_t host) {
+  return *Prefix::parse(fmt::format("fe80::{:x}:{:x}", host >> 16, host & 0xffff));
+}
+
+std::vector<Prefix> prefixes_of(const Node& node) {
+  std::vector<Prefix> all = node.inner;
+  all.insert(all.end(), node.subnets.begin(), node.subnets.end());
+  return all;
+}
+
+std::string joined(const std::vector<Prefix>& prefixes) {
+  std::string text;
+  for (const Prefix& prefix : prefixes) text += prefix.text() + ",";
+  return text;
+}
+
+/// Both ends must have the same of these, or they would drop each other's packets in silence.
+std::string wire_digest(const Cluster& cluster, const Bundle& bundle, const std::string& dialer) {
+  const Node& listener = *cluster.find_node(bundle.listen);
+  return fmt::format("{:016x}", fnv1a(fmt::format(
+                                    "{}/{}/{}={}/{}={}/{}", cluster.name, bundle.name,
+                                    listener.name, joined(prefixes_of(listener)), dialer,
+                                    joined(prefixes_of(*cluster.find_node(dialer))),
+                                    cluster.link_net.text())));
+}
+
+worker::PeerSpec peer_spec(const Cluster& cluster, const Bundle& bundle, const Tunnel& tunnel,
+                           const Node& peer, const std::string& dialer) {
+  worker::PeerSpec spec;
+  spec.node = peer.name;
+  for (const Prefix& prefix : prefixes_of(peer)) spec.prefixes.push_back(prefix.text());
+  // Probes and ICMP errors of the peer's kernel come from its link address.
+  spec.prefixes.push_back(
+      host_of(link_address(cluster.link_net, tunnel.slot, peer.link_host)).text());
+  spec.digest = wire_digest(cluster, bundle, dialer);
+  return spec;
+}
+
+std::string tunnel_name(const Bundle& bundle, const Tunnel& tunnel) {
+  return fmt::format("{}-{}", bundle.name, tunnel.id);
+}
+
+worker::Spec make_spec(const Cluster& cluster, const Bundle& bundle, const Tunnel& tunnel,
+                       const Node& node, const std::vector<const Node*>& peers) {
+  worker::Spec spec;
+  spec.cluster = cluster.name;
+  spec.node = node.name;
+  spec.bundle = bundle.name;
+  spec.tunnel = tunnel_name(bundle, tunnel);
+  spec.id = tunnel.id;
+  spec.listener = node.name == bundle.listen;
+  spec.cipher = bundle.cipher;
+  spec.port = static_cast<std::uint16_t>(bundle.port + tunnel.id);
+  if (!spec.listener) {
+    const auto& endpoints = peers.front()->endpoints;
+    spec.address = endpoints[static_cast<std::size_t>(tunnel.id) % endpoints.size()];
+    spec.bind = tunnel.bind;
+  }
+  spec.streams = bundle.streams;
+  spec.sndbuf_bytes = bundle.sockets.sndbuf_bytes;
+  spec.rcvbuf_bytes = bundle.sockets.rcvbuf_bytes;
+  spec.congestion = bundle.sockets.congestion;
+  spec.interval_ms = static_cast<std::uint32_t>(bundle.health.interval.count());
+  spec.timeout_ms = static_cast<std::uint32_t>(bundle.health.timeout.count());
+  spec.backoff_ms = static_cast<std::uint32_t>(bundle.restart.backoff.count());
+  spec.max_backoff_ms = static_cast<std::uint32_t>(bundle.restart.max_backoff.count());
+  spec.isolate = bundle.isolate;
+  for (const Node* peer : peers)
+    spec.peers.push_back(peer_spec(cluster, bundle, tunnel, *peer,
+                                   spec.listener ? peer->name : node.name));
+  return spec;
+}
+
+std::optional<Prefix> source_for(const Node& node, bool v6) {
+  for (const Prefix& inner : node.inner)
+    if (inner.v6 == v6) return inner;
+  return std::nullopt;
+}
+
+void add_routes_to(const Node& peer, const Node& self, const Bundle& bundle, Desired& desired) {
+  for (const Prefix& dst : prefixes_of(peer)) {
+    DesiredRoute route;
+    route.dst = dst;
+    route.src = source_for(self, dst.v6);
+    route.peer = peer.name;
+    route.min_live = bundle.min_live;
+    route.fallback = bundle.all_down == AllDown::unreachable;
+    for (const Tunnel& tunnel : bundle.tunnels) {
+      routing::Nexthop member{tunnel_name(bundle, tunnel), std::nullopt, tunnel.weight};
+      if (dst.v6) member.gateway = link_local_gateway(peer.link_host);
+      route.members.push_back(member);
+    }
+    std::sort(route.members.begin(), route.members.end(),
+              [](const auto& a, const auto& b) { return a.dev < b.dev; });
+    desired.routes.push_back(std::move(route));
+  }
+}
+
+void add_device_sysctls(const std::string& dev, bool v6, Desired& desired) {
+  auto add = [&](std::string key, std::string value, bool required) {
+    desired.sysctls.push_back({{std::move(key), std::move(value)}, required, dev});
+  };
+  // Replies may come back by another tunnel than the request took: strict would drop them.
+  add("net.ipv4.conf." + dev + ".rp_filter", "2", true);
+  // So that the kernel alone leaves a tunnel whose worker died, even with the daemon dead. It must
+  // be set before carrier can be lost.
+  add("net.ipv4.conf." + dev + ".ignore_routes_with_linkdown", "1", true);
+  if (!v6) return;
+  add("net.ipv6.conf." + dev + ".disable_ipv6", "0", true);
+  add("net.ipv6.conf." + dev + ".ignore_routes_with_linkdown", "1", true);
+}
+
+void add_tunnel(const Cluster& cluster, const Bundle& bundle, const Tunnel& tunnel,
+                const Node& node, const std::vector<const Node*>& peers, Desired& desired) {
+  DesiredTunnel wanted;
+  wanted.name = tunnel_name(bundle, tunnel);
+  wanted.weight = tunnel.weight;
+  wanted.tun.name = wanted.name;
+  wanted.tun.alias = fmt::format("tunorch:{}/{}/{}", cluster.name, bundle.name, tunnel.id);
+  wanted.tun.mtu = bundle.link.mtu;
+  wanted.tun.txqueuelen = bundle.link.txqueuelen;
+  wanted.tun.owner = worker_uid_base + tunnel.slot;
+  wanted.spec = make_spec(cluster, bundle, tunnel, node, peers);
+  wanted.restart = bundle.restart;
+  wanted.health = bundle.health;
+  desired.addresses.push_back(
+      {wanted.name, link_address(cluster.link_net, tunnel.slot, node.link_host)});
+  const auto is_v6 = [](const Prefix& prefix) { return prefix.v6; };
+  const bool v6 = std::ranges::any_of(node.inner, is_v6) ||
+                  std::ranges::any_of(peers, [&](const Node* peer) {
+                    return std::ranges::any_of(prefixes_of(*peer), is_v6);
+                  });
+  add_device_sysctls(wanted.name, v6, desired);
+  desired.tunnels.push_back(std::move(wanted));
+}
+
+/// The node's peers in a bundle: all dialers for the listener, the listener for a dialer, none for
+/// a node that has no part in it.
+std::vector<const Node*> peers_in(const Cluster& cluster, const Bundle& bundle,
+                                  const std::string& node) {
+  std::vector<const Node*> peers;
+  if (node == bundle.listen)
+    for (const std::string& name : bundle.dial) peers.push_back(cluster.find_node(name));
+  else if (std::ranges::find(bundle.dial, node) != bundle.dial.end())
+    peers.push_back(cluster.find_node(bundle.listen));
+  return peers;
+}
+
+/// Explicit keys beat the profile, and both yield to what the tunnels cannot work without.
+std::map<std::string, std::string> tuning_of(const Tuning& tuning) {
+  std::map<std::string, std::string> settings;
+  if (tuning.profile == "balanced") {
+    // An outer connection that was idle must not start slow again: it carries many flows.
+    settings["net.ipv4.tcp_slow_start_after_idle"] = "0";
+    // Finds a path MTU by itself where ICMP is filtered (RFC 4821).
+    settings["net.ipv4.tcp_mtu_probing"] = "1";
+  }
+  if (tuning.conntrack_udp_timeout)
+    settings["net.netfilter.nf_conntrack_udp_timeout"] =
+        std::to_string(tuning.conntrack_udp_timeout->count());
+  if (tuning.conntrack_tcp_time_wait)
+    settings["net.netfilter.nf_conntrack_tcp_timeout_time_wait"] =
+        std::to_string(tuning.conntrack_tcp_time_wait->count());
+  for (const auto& [key, value] : tuning.sysctl) settings[key] = value;
+  return settings;
+}
+
+std::map<std::string, std::string> required_of(const Node& node, const Bundle* bundle) {
+  std::map<std::string, std::string> settings;
+  if (!bundle) return settings;
+  // Layer 4 spreads the flows between two addresses; layer 3 keeps them on one tunnel.
+  const std::string policy = bundle->hash == "l4" ? "1" : "0";
+  settings["net.ipv4.fib_multipath_hash_policy"] = policy;
+  settings["net.ipv6.fib_multipath_hash_policy"] = policy;
+  for (const Prefix& subnet : node.subnets)
+    settings[subnet.v6 ? "net.ipv6.conf.all.forwarding" : "net.ipv4.ip_forward"] = "1";
+  return settings;
+}
+
+std::vector<DesiredSysctl> global_sysctls(const Cluster& cluster, const Node& node,
+                                          const Bundle* bundle) {
+  const auto required = required_of(node, bundle);
+  std::vector<DesiredSysctl> all;
+  for (const auto& [key, value] : required) all.push_back({{key, value}, true});
+  for (const auto& [key, value] : tuning_of(cluster.tuning))
+    if (!required.contains(key)) all.push_back({{key, value}, false});
+  return all;
+}
+
+}  // namespace
+
+std::uint64_t fnv1a(std::string_view text) {
+  std::uint64_t hash = 0xcbf29ce484222325;
+  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  return hash;
+}
+
+const DesiredTunnel* Desired::find_tunnel(const std::string& name) const {
+  const auto found = std::ranges::find(tunnels, name, &DesiredTunnel::name);
+  return found == tunnels.end() ? nullptr : &*found;
+}
+
+Desired select_node(const Cluster& cluster, const std::string& name) {
+  const Node* node = cluster.find_node(name);
+  if (!node) {
+    std::string known;
+    for (const Node& other : cluster.nodes) known += (known.empty() ? "" : ", ") + other.name;
+    throw std::runtime_error(fmt::format(
+        "cluster '{}' has no node '{}' (it has {}): choose one with --node", cluster.name, name,
+        known));
+  }
+  Desired desired;
+  desired.cluster = cluster.name;
+  desired.node = name;
+  desired.protocol = cluster.protocol;
+  const Bundle* any_bundle = nullptr;
+  std::vector<Prefix> sources;
+  for (const Bundle& bundle : cluster.bundles) {
+    const std::vector<const Node*> peers = peers_in(cluster, bundle, name);
+    if (peers.empty()) continue;
+    any_bundle = &bundle;
+    DesiredBundle part{bundle.name, name == bundle.listen, {}, {}};
+    for (const Tunnel& tunnel : bundle.tunnels) {
+      add_tunnel(cluster, bundle, tunnel, *node, peers, desired);
+      part.tunnels.push_back(desired.tunnels.back().name);
+    }
+    for (const Node* peer : peers) {
+      part.peers.push_back(peer->name);
+      add_routes_to(*peer, *node, bundle, desired);
+      for (const Prefix& prefix : prefixes_of(*peer)) sources.push_back(prefix);
+    }
+    desired.bundles.push_back(std::move(part));
+  }
+  for (const Prefix& inner : node->inner) desired.addresses.push_back({"lo", inner});
+  desired.forwards_v6 = std::ranges::any_of(node->subnets, [](const Prefix& p) { return p.v6; });
+  // Global settings come first: new devices inherit the defaults they change.
+  auto sysctls = global_sysctls(cluster, *node, any_bundle);
+  desired.sysctls.insert(desired.sysctls.begin(), sysctls.begin(), sysctls.end());
+  if (!node->masquerade.empty()) {
+    std::sort(sources.begin(), sources.end());
+    sources.erase(std::unique(sources.begin(), sources.end()), sources.end());
+    desired.masquerade = routing::Masquerade{node->masquerade, sources};
+  }
+  return desired;
+}
+
+worker::Spec with_keys(worker::Spec spec, const std::string& ca_pem,
+                       const std::string& certificate_pem, const std::string& key_pem) {
+  spec.ca_pem = ca_pem;
+  spec.certificate_pem = certificate_pem;
+  spec.key_pem = key_pem;
+  worker::Spec fixed = spec;
+  fixed.digest.clear();
+  fixed.peers.clear();
+  fixed.interval_ms = fixed.timeout_ms = fixed.backoff_ms = fixed.max_backoff_ms = 0;
+  worker::Spec live;
+  live.peers = spec.peers;
+  live.interval_ms = spec.interval_ms;
+  live.timeout_ms = spec.timeout_ms;
+  live.backoff_ms = spec.backoff_ms;
+  live.max_backoff_ms = spec.max_backoff_ms;
+  spec.digest = fmt::format("{:016x}-{:016x}", fnv1a(nlohmann::json(fixed).dump()),
+                            fnv1a(nlohmann::json(live).dump()));
+  return spec;
+}
+
+bool updates_live(const std::string& running_digest, const std::string& wanted_digest) {
+  return running_digest.substr(0, 16) == wanted_digest.substr(0, 16);
+}
+
+}  // namespace tunorch

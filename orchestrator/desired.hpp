@@ -1,0 +1,85 @@
+// What one node should have, picked from a cluster: devices, addresses, settings, workers, routes.
+// Pure data and pure selection; it neither reads the kernel nor knows what is there now.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "orchestrator/cluster.hpp"
+#include "routing/link.hpp"
+#include "routing/nft.hpp"
+#include "routing/route.hpp"
+#include "routing/sysctl.hpp"
+#include "worker/spec.hpp"
+
+namespace tunorch {
+
+struct DesiredSysctl {
+  routing::Sysctl setting;
+  bool required = true;     // false: tuning; where it cannot be written that is said, and we go on
+  std::string device = {};  // a device of ours it belongs to (it vanishes with it); empty: global
+};
+
+struct DesiredTunnel {
+  std::string name;  // the device's and the worker's: <bundle>-<id>
+  unsigned weight = 1;
+  routing::Tun tun;
+  worker::Spec spec;  // without keys; with_keys() adds them
+  RestartOptions restart;
+  HealthOptions health;
+};
+
+/// A prefix behind a peer. Which tunnels carry it follows from their health.
+struct DesiredRoute {
+  Prefix dst;
+  std::optional<Prefix> src;
+  std::string peer;
+  std::vector<routing::Nexthop> members;  // dev = tunnel name; sorted by dev
+  int min_live = 1;
+  bool fallback = true;  // an `unreachable` route below it (all_down: unreachable)
+};
+
+struct DesiredBundle {
+  std::string name;
+  bool listener = false;
+  std::vector<std::string> peers;
+  std::vector<std::string> tunnels;
+};
+
+struct Desired {
+  std::string cluster;  // empty: nothing is desired (down)
+  std::string node;
+  std::uint8_t protocol = 116;
+  std::vector<DesiredSysctl> sysctls;
+  std::vector<routing::Address> addresses;
+  std::vector<DesiredTunnel> tunnels;
+  std::vector<DesiredRoute> routes;
+  std::optional<routing::Masquerade> masquerade;
+  std::vector<DesiredBundle> bundles;
+  bool forwards_v6 = false;  // then router advertisements need accept_ra = 2 to be kept
+
+  const DesiredTunnel* find_tunnel(const std::string& name) const;
+};
+
+/// Uids of the workers: one a link slot, from a range no distribution hands out
+/// (systemd.io/UIDS-GIDS: above the container ranges, below 2^31).
+inline constexpr std::uint32_t worker_uid_base = 1'880'000'000;
+
+/// Metric of the `unreachable` fallback: above anything people give their own routes.
+inline constexpr std::uint32_t fallback_metric = 4'000'000'116;
+
+/// Throws std::runtime_error where the cluster has no such node.
+Desired select_node(const Cluster& cluster, const std::string& node);
+
+/// The spec with keys and its digest: "<what needs a restart>-<what can be updated live>".
+worker::Spec with_keys(worker::Spec spec, const std::string& ca_pem,
+                       const std::string& certificate_pem, const std::string& key_pem);
+
+/// Whether a worker that serves `running` can be brought to `wanted` without a restart.
+bool updates_live(const std::string& running_digest, const std::string& wanted_digest);
+
+/// FNV-1a, 64 bits (draft-eastlake-fnv): stable over builds and machines, unlike std::hash.
+std::uint64_t fnv1a(std::string_view text);
+
+}  // namespace tunorch

@@ -1,0 +1,82 @@
+#include "orchestrator/files.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <fstream>
+#include <sstream>
+#include <system_error>
+
+#include "routing/fd.hpp"
+
+namespace tunorch {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* made_mark = ".made-by-tunorch";
+
+[[noreturn]] void fail(const std::string& what, const fs::path& path) {
+  throw std::system_error(errno, std::generic_category(), "cannot " + what + " " + path.string());
+}
+
+void sync_dir(const fs::path& dir) {
+  const routing::Fd fd(::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (fd.valid()) ::fsync(fd.get());
+}
+
+}  // namespace
+
+void write_whole(const fs::path& file, const std::string& text) {
+  const fs::path temporary = file.string() + ".new";
+  const routing::Fd fd(
+      ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd.valid()) fail("write", temporary);
+  for (std::size_t done = 0; done < text.size();) {
+    const ssize_t n = ::write(fd.get(), text.data() + done, text.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) {
+      const int error = errno;
+      ::unlink(temporary.c_str());
+      errno = error;
+      fail("write", temporary);
+    }
+    done += static_cast<std::size_t>(n);
+  }
+  if (::fsync(fd.get()) != 0) fail("write", temporary);
+  if (::rename(temporary.c_str(), file.c_str()) != 0) fail("write", file);
+  sync_dir(file.parent_path());
+}
+
+std::optional<std::string> read_text(const fs::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  if (!in) return std::nullopt;
+  std::ostringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+void make_dir(const fs::path& dir) {
+  if (dir.empty() || fs::exists(dir)) return;
+  make_dir(dir.parent_path());
+  if (::mkdir(dir.c_str(), 0755) != 0) {
+    if (errno == EEXIST) return;
+    fail("make folder", dir);
+  }
+  const routing::Fd mark(::open((dir / made_mark).c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+}
+
+void remove_made_dir(const fs::path& dir) {
+  std::error_code ignored;
+  for (fs::path at = dir; at.has_relative_path() && fs::exists(at / made_mark, ignored);
+       at = at.parent_path()) {
+    // Somebody else's file in it keeps the folder, and its mark.
+    if (std::distance(fs::directory_iterator(at, ignored), fs::directory_iterator()) != 1) return;
+    fs::remove(at / made_mark, ignored);
+    if (::rmdir(at.c_str()) != 0) return;
+  }
+}
+
+}  // namespace tunorch

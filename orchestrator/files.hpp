@@ -1,0 +1,41 @@
+// Where a node keeps its files, and how they are written: whole, or not at all. Knows names and
+// atomicity, not contents.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+namespace tunorch {
+
+struct Paths {
+  std::filesystem::path runtime = "/run/tunorch";    // sockets, journal; gone after a reboot
+  std::filesystem::path state = "/var/lib/tunorch";  // what must survive a reboot, by node
+  std::string node;
+
+  std::filesystem::path control_socket() const { return runtime / "control.sock"; }
+  std::filesystem::path log() const { return runtime / "daemon.log"; }
+  std::filesystem::path journal() const { return runtime / "journal.json"; }
+  std::filesystem::path workers() const { return runtime / "w"; }
+  std::filesystem::path worker_socket(const std::string& tunnel) const {
+    return workers() / (tunnel + ".sock");
+  }
+  std::filesystem::path worker_process(const std::string& tunnel) const {
+    return workers() / (tunnel + ".process");
+  }
+  std::filesystem::path applied() const { return state / node / "applied.json"; }
+};
+
+/// Written beside it, fsynced, renamed over it: a reader sees the old text or the new one, never a
+/// part (rename(2)). Mode 0600. Throws std::system_error: "cannot write FILE: …".
+void write_whole(const std::filesystem::path& file, const std::string& text);
+
+/// Nothing where the file does not exist or cannot be read.
+std::optional<std::string> read_text(const std::filesystem::path& file);
+
+/// Makes missing folders and remembers, by a mark in each, that we did: remove_made_dir() takes
+/// away only those.
+void make_dir(const std::filesystem::path& dir);
+void remove_made_dir(const std::filesystem::path& dir);
+
+}  // namespace tunorch

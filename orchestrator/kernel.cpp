@@ -1,0 +1,207 @@
+#include "orchestrator/kernel.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+#include <system_error>
+
+#include "routing/tun.hpp"
+
+namespace tunorch {
+
+using routing::Address;
+using routing::Route;
+using routing::Sysctl;
+using routing::Tun;
+
+Kernel::Kernel(std::uint8_t protocol, Journal& journal)
+    : protocol_(protocol), journal_(journal), netlink_(protocol) {}
+
+// ---- observe ----
+
+namespace {
+
+ObservedSysctl observe_sysctl(const std::string& key) {
+  ObservedSysctl now;
+  now.value = routing::read_sysctl(key);
+  if (!now.value) return now;
+  now.writable = routing::sysctl_writable(key);
+  for (const std::string& other : routing::sysctl_fan_out(key))
+    if (const auto value = routing::read_sysctl(other)) now.fan_out.push_back({other, *value});
+  return now;
+}
+
+std::optional<routing::Masquerade> observe_masquerade() {
+  try {
+    return routing::read_masquerade();
+  } catch (const std::system_error& error) {
+    // Without root nftables shows nothing; a plan then says it would make the table.
+    if (error.code().value() == EPERM || error.code().value() == EACCES) return std::nullopt;
+    throw;
+  }
+}
+
+}  // namespace
+
+Observed Kernel::observe(const Desired& desired) {
+  Observed observed;
+  observed.links = netlink_.links();
+  observed.ra_devices = netlink_.ra_default_devices();
+  observed.journal = journal_.settings();
+  for (const std::string& key : sysctl_keys(desired, observed.ra_devices))
+    observed.sysctls[key] = observe_sysctl(key);
+  for (const SysctlSetting& entry : observed.journal)
+    if (!observed.sysctls.contains(entry.setting.key))
+      observed.sysctls[entry.setting.key] = observe_sysctl(entry.setting.key);
+  for (const auto& [key, reason] : refused_)
+    if (observed.sysctls.contains(key)) observed.sysctls[key].writable = false;
+
+  const auto marked = netlink_.addresses();
+  const auto on_our_device = [&](const Address& address) {
+    const auto link = std::ranges::find(observed.links, address.dev, &routing::Link::name);
+    return link != observed.links.end() && is_our_alias(link->alias);
+  };
+  for (const Address& address : netlink_.all_addresses()) {
+    const bool journaled =
+        std::ranges::find(journal_.addresses(), address) != journal_.addresses().end();
+    const bool ours = journaled || std::ranges::find(marked, address) != marked.end() ||
+                      (!address.prefix.v6 && on_our_device(address));
+    (ours ? observed.addresses : observed.foreign_addresses).push_back(address);
+  }
+  const auto is_wanted = [&](const Route& route) {
+    return std::ranges::any_of(desired.routes,
+                               [&](const DesiredRoute& wanted) { return wanted.dst == route.dst; });
+  };
+  for (Route& route : netlink_.routes()) {
+    if (route.protocol == protocol_)
+      observed.routes.push_back(std::move(route));
+    else if (is_wanted(route))
+      observed.foreign_routes.push_back(std::move(route));
+  }
+  observed.masquerade = observe_masquerade();
+  return observed;
+}
+
+// ---- perform ----
+
+void Kernel::perform(const Step& step) {
+  std::visit([this](const auto& one) { change(one); }, step);
+}
+
+void Kernel::change(const WorkerStep&) {
+  throw std::logic_error("a worker step is not the kernel's to perform");
+}
+
+void Kernel::change(const SysctlStep& step) {
+  if (!step.after) return;  // the inverse of a first write on a new device: it vanishes with it
+  const SysctlSetting& after = *step.after;
+  const bool ours_alone = !after.device.empty();
+  const auto entry = std::ranges::find_if(journal_.settings(), [&](const SysctlSetting& s) {
+    return s.setting == after.setting && s.fan_out == after.fan_out;
+  });
+  const bool restore = !ours_alone && entry != journal_.settings().end();
+  if (!ours_alone && !restore && step.before) journal_.add(*step.before);
+  try {
+    routing::write_sysctl(after.setting);
+  } catch (const std::system_error& error) {
+    if (!restore && after.required) {
+      if (!ours_alone) journal_.remove(after.setting.key);
+      throw;
+    }
+    refused_[after.setting.key] = error.what();
+    on_refusal(error.what());
+    if (!ours_alone) journal_.remove(after.setting.key);
+    return;
+  }
+  for (const Sysctl& other : after.fan_out) change(other);
+  if (restore) journal_.remove(after.setting.key);
+}
+
+/// A fan-out value put back; its device may be gone by now, and then there is nothing to put back.
+void Kernel::change(const Sysctl& setting) {
+  if (!routing::read_sysctl(setting.key)) return;
+  try {
+    routing::write_sysctl(setting);
+  } catch (const std::system_error& error) {
+    on_refusal(error.what());
+  }
+}
+
+void Kernel::change(const TunStep& step) {
+  if (!step.after)
+    netlink_.delete_link(step.before->name);
+  else if (!step.before)
+    make_tun(*step.after);
+  else
+    tune(*step.after);
+}
+
+void Kernel::make_tun(const Tun& tun) {
+  remove_unmarked_devices();
+  journal_.add_device(tun.name);
+  try {
+    routing::create_tun(tun.name, tun.owner);
+  } catch (...) {
+    journal_.remove_device(tun.name);
+    throw;
+  }
+  try {
+    netlink_.set_alias(tun.name, tun.alias);
+    journal_.remove_device(tun.name);
+    netlink_.set_no_link_local(tun.name);
+    tune(tun);
+  } catch (...) {
+    netlink_.delete_link(tun.name);
+    throw;
+  }
+}
+
+void Kernel::tune(const Tun& tun) {
+  netlink_.set_mtu(tun.name, tun.mtu);
+  netlink_.set_txqueuelen(tun.name, tun.txqueuelen);
+  netlink_.set_up(tun.name);
+}
+
+/// A daemon killed between making a device and marking it left one that only the journal knows.
+void Kernel::remove_unmarked_devices() {
+  const std::vector<std::string> names = journal_.devices();
+  if (names.empty()) return;
+  for (const routing::Link& link : netlink_.links())
+    if (std::ranges::find(names, link.name) != names.end() && link.alias.empty() &&
+        link.kind == "tun")
+      netlink_.delete_link(link.name);
+  for (const std::string& name : names) journal_.remove_device(name);
+}
+
+void Kernel::change(const AddressStep& step) {
+  if (step.before) {
+    netlink_.delete_address(*step.before);
+    if (step.before->dev == "lo") journal_.remove(*step.before);
+  }
+  if (!step.after) return;
+  // An address on a TUN of ours goes with it; on lo an old kernel would not know it for ours.
+  if (step.after->dev == "lo") journal_.add(*step.after);
+  try {
+    netlink_.add_address(*step.after);
+  } catch (...) {
+    if (step.after->dev == "lo") journal_.remove(*step.after);
+    throw;
+  }
+}
+
+void Kernel::change(const MasqueradeStep& step) {
+  if (step.after)
+    routing::write_masquerade(*step.after);
+  else
+    routing::delete_masquerade();
+}
+
+void Kernel::change(const RouteStep& step) {
+  if (!step.after)
+    netlink_.delete_route(*step.before);
+  else if (step.before)
+    netlink_.replace_route(*step.after);
+  else
+    netlink_.add_route(*step.after);
+}
+
+}  // namespace tunorch

@@ -1,0 +1,155 @@
+// tunorch: the command line. Each verb is one function of verbs.hpp; here are only their names,
+// options and help.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+#include <functional>
+
+#include "orchestrator/config.hpp"
+#include "orchestrator/daemon.hpp"
+#include "orchestrator/verbs.hpp"
+#include "version.hpp"
+
+namespace {
+
+using tunorch::VerbOptions;
+
+CLI::App* add_verb(CLI::App& app, const std::string& name, const std::string& summary,
+                   const std::string& more) {
+  CLI::App* verb = app.add_subcommand(name, summary);
+  verb->footer("\n" + more);
+  verb->fallthrough();  // --node and the like may stand before or after the verb
+  return verb;
+}
+
+void add_file(CLI::App* verb, VerbOptions& options) {
+  verb->add_option("file", options.file, "The cluster file")
+      ->type_name("cluster.yaml")
+      ->required();
+}
+
+void add_common_options(CLI::App& app, VerbOptions& options) {
+  app.add_option("--node", options.paths.node,
+                 "Which node of the file this host is; default: /etc/tunorch/node, else the host "
+                 "name")
+      ->envname("TUNORCH_NODE")
+      ->type_name("NAME");
+  app.add_option("--runtime-dir", options.paths.runtime, "Sockets and the journal")
+      ->envname("TUNORCH_RUNTIME_DIR")
+      ->type_name("DIR")
+      ->capture_default_str();
+  app.add_option("--state-dir", options.paths.state, "What survives a reboot: the applied file")
+      ->envname("TUNORCH_STATE_DIR")
+      ->type_name("DIR")
+      ->capture_default_str();
+}
+
+struct CommandLine {
+  CLI::App app{"Makes N ordinary VPN tunnels act as one fast pipe that does not drop.", "tunorch"};
+  VerbOptions options;
+  std::function<int()> run;
+
+  CommandLine();
+  void add_file_verbs();
+  void add_daemon_verbs();
+};
+
+void CommandLine::add_file_verbs() {
+  auto* validate = add_verb(app, "validate", "Check a cluster file; touches nothing",
+                            "Needs no root and no keys. Prints every problem as\n"
+                            "file:line:col: what is wrong, and what is allowed; exits 1 then.");
+  add_file(validate, options);
+  validate->callback([this] { run = [this] { return tunorch::validate_verb(options); }; });
+
+  auto* plan = add_verb(app, "plan", "Show what apply would change; touches nothing",
+                        "Needs no root. Exits 0 where there is nothing to do, 2 where there are\n"
+                        "changes, 1 on an error.");
+  add_file(plan, options);
+  plan->callback([this] { run = [this] { return tunorch::plan_verb(options); }; });
+
+  auto* apply = add_verb(
+      app, "apply", "Make this node what the file says, and wait until its tunnels are healthy",
+      "Starts the daemon where none runs. Run it on every node of the file, in any\n"
+      "order. Run again it changes only what differs. Exits 0 when healthy, 1 where\n"
+      "a step failed (then all is undone) or the time is up (then it goes on trying).\n\n"
+      "Example:  tunorch pki init cluster.yaml && tunorch apply cluster.yaml --node edge");
+  add_file(apply, options);
+  apply->add_option("--timeout", options.timeout, "How long to wait for health, e.g. 30s or 500ms")
+      ->transform(CLI::AsNumberWithUnit(std::map<std::string, long>{{"ms", 1}, {"s", 1000}},
+                                        CLI::AsNumberWithUnit::UNIT_REQUIRED, "TIME"))
+      ->default_str("30s");
+  apply->add_flag("--wait-peers", options.wait_peers,
+                  "On a listener: also wait for every dialer's tunnels");
+  apply->callback([this] { run = [this] { return tunorch::apply_verb(options); }; });
+
+  auto* pki = add_verb(app, "pki", "Make the cluster's certificates", "See tunorch pki init --help.");
+  pki->require_subcommand(1);
+  auto* init = add_verb(*pki, "init", "Make a CA and a certificate for each node",
+                        "Files go to `pki.dir` of the file. Run again it adds only what is\n"
+                        "missing. Give each host ca.crt, NODE.crt and NODE.key, and keep ca.key\n"
+                        "where you run this.");
+  add_file(init, options);
+  init->callback([this] { run = [this] { return tunorch::pki_init_verb(options); }; });
+}
+
+void CommandLine::add_daemon_verbs() {
+  auto* status = add_verb(app, "status", "Show this node's bundles, tunnels and their health",
+                          "Asks the daemon. Exits 1 where none answers.");
+  status->add_flag("--json", options.json, "As JSON, for scripts");
+  status->callback([this] { run = [this] { return tunorch::status_verb(options); }; });
+
+  auto* down = add_verb(app, "down", "Stop the workers and leave the machine as it was before",
+                        "Also cleans up after a daemon that was killed.");
+  down->callback([this] { run = [this] { return tunorch::down_verb(options); }; });
+
+  auto* daemon = add_verb(app, "daemon", "Supervise this node in the foreground",
+                          "`tunorch apply` starts it by itself where none runs. Adopts workers that\n"
+                          "live and loads the last applied file. SIGTERM ends it and leaves the\n"
+                          "tunnels running; only `tunorch down` removes them.");
+  daemon->callback([this] {
+    run = [this] {
+      tunorch::run_daemon(options.paths);
+      return 0;
+    };
+  });
+
+  auto* version = add_verb(app, "version", "Print the version", "");
+  version->callback([this] {
+    run = [] {
+      std::puts("tunorch " TUNORCH_VERSION);
+      return 0;
+    };
+  });
+}
+
+CommandLine::CommandLine() {
+  app.require_subcommand(1);
+  app.footer("\nStart with:  tunorch validate cluster.yaml\nMore on each:  tunorch VERB --help");
+  add_common_options(app, options);
+  add_file_verbs();
+  add_daemon_verbs();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CommandLine line;
+  try {
+    line.app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int code = line.app.exit(error);
+    return code == 0 ? 0 : 1;
+  }
+  try {
+    auto& paths = line.options.paths;
+    paths.node = tunorch::choose_node(paths.node);
+    paths.runtime = std::filesystem::absolute(paths.runtime);
+    paths.state = std::filesystem::absolute(paths.state);
+    return line.run();
+  } catch (const tunorch::ConfigError& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "tunorch: %s\n", error.what());
+  }
+  return 1;
+}

@@ -1,0 +1,428 @@
+#include "orchestrator/plan.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+namespace tunorch {
+namespace {
+
+using routing::Address;
+using routing::Link;
+using routing::Nexthop;
+using routing::Route;
+using routing::RouteType;
+using routing::Tun;
+
+constexpr std::uint32_t ipv4_metric = 0;
+constexpr std::uint32_t ipv6_metric = 1024;  // IP6_RT_PRIO_USER: IPv6 has no 0
+
+const Link* find_link(const Observed& observed, const std::string& name) {
+  const auto found = std::ranges::find(observed.links, name, &Link::name);
+  return found == observed.links.end() ? nullptr : &*found;
+}
+
+bool same_place(const Route& a, const Route& b) {
+  return a.dst == b.dst && a.metric == b.metric && a.table == b.table;
+}
+
+const Route* find_route(const std::vector<Route>& routes, const Route& like) {
+  const auto found =
+      std::ranges::find_if(routes, [&](const Route& route) { return same_place(route, like); });
+  return found == routes.end() ? nullptr : &*found;
+}
+
+// ---- settings ----
+
+const SysctlSetting* journaled(const Observed& observed, const std::string& key) {
+  const auto found = std::ranges::find_if(
+      observed.journal, [&](const SysctlSetting& s) { return s.setting.key == key; });
+  return found == observed.journal.end() ? nullptr : &*found;
+}
+
+/// Where router advertisements give the default route, forwarding would drop it unless accept_ra
+/// is 2 (kernel: ip-sysctl.rst). To be written before forwarding is turned on.
+std::vector<DesiredSysctl> accept_ra(const Desired& desired,
+                                     const std::vector<std::string>& ra_devices) {
+  std::vector<DesiredSysctl> settings;
+  if (!desired.forwards_v6) return settings;
+  for (std::string device : ra_devices) {
+    std::ranges::replace(device, '.', '/');
+    settings.push_back({{"net.ipv6.conf." + device + ".accept_ra", "2"}, false});
+  }
+  return settings;
+}
+
+std::vector<DesiredSysctl> all_sysctls(const Desired& desired,
+                                       const std::vector<std::string>& ra_devices) {
+  std::vector<DesiredSysctl> all = accept_ra(desired, ra_devices);
+  all.insert(all.end(), desired.sysctls.begin(), desired.sysctls.end());
+  return all;
+}
+
+void plan_sysctl(const DesiredSysctl& wanted, const Observed& observed, Plan& plan) {
+  const auto& key = wanted.setting.key;
+  SysctlSetting after{wanted.setting, {}, wanted.required, wanted.device};
+  if (!wanted.device.empty() && !find_link(observed, wanted.device)) {
+    plan.steps.push_back(SysctlStep{std::nullopt, after});
+    return;
+  }
+  const auto found = observed.sysctls.find(key);
+  if (found == observed.sysctls.end() || !found->second.value) {
+    const std::string text = fmt::format("sysctl {} does not exist here", key);
+    if (wanted.required && !key.starts_with("net.ipv6."))
+      plan.conflicts.push_back(text + ": this kernel lacks what tunorch needs");
+    else
+      plan.notes.push_back(text + ": left alone");
+    return;
+  }
+  const ObservedSysctl& now = found->second;
+  if (*now.value == wanted.setting.value) return;
+  if (!now.writable) {
+    const std::string text = fmt::format("sysctl {} is {} and cannot be written here", key,
+                                         *now.value);
+    if (wanted.required)
+      plan.conflicts.push_back(text + "; it must be " + wanted.setting.value);
+    else
+      plan.notes.push_back(text + ": left alone");
+    return;
+  }
+  plan.steps.push_back(
+      SysctlStep{SysctlSetting{{key, *now.value}, now.fan_out, wanted.required, wanted.device},
+                 after});
+}
+
+void plan_sysctls(const Desired& desired, const Observed& observed, Plan& plan) {
+  for (const DesiredSysctl& wanted : all_sysctls(desired, observed.ra_devices))
+    if (wanted.device.empty()) plan_sysctl(wanted, observed, plan);
+}
+
+void plan_sysctl_restores(const Desired& desired, const Observed& observed, Plan& plan) {
+  std::set<std::string> keep;
+  for (const DesiredSysctl& wanted : all_sysctls(desired, observed.ra_devices))
+    keep.insert(wanted.setting.key);
+  // Last written, first restored.
+  for (auto entry = observed.journal.rbegin(); entry != observed.journal.rend(); ++entry) {
+    if (keep.contains(entry->setting.key)) continue;
+    const auto now = observed.sysctls.find(entry->setting.key);
+    SysctlSetting before = *entry;
+    before.fan_out.clear();
+    if (now != observed.sysctls.end() && now->second.value)
+      before.setting.value = *now->second.value;
+    plan.steps.push_back(SysctlStep{before, *entry});
+  }
+}
+
+// ---- devices and addresses ----
+
+void plan_tuns(const Desired& desired, const Observed& observed, Plan& plan) {
+  for (const DesiredTunnel& tunnel : desired.tunnels) {
+    const Link* link = find_link(observed, tunnel.name);
+    if (!link) {
+      plan.steps.push_back(TunStep{std::nullopt, tunnel.tun});
+    } else if (link->alias == tunnel.tun.alias) {
+      Tun before = tunnel.tun;
+      before.mtu = link->mtu;
+      before.txqueuelen = link->txqueuelen;
+      if (!(before == tunnel.tun) || !link->admin_up)
+        plan.steps.push_back(TunStep{before, tunnel.tun});
+    }
+    for (const DesiredSysctl& wanted : desired.sysctls)
+      if (wanted.device == tunnel.name) plan_sysctl(wanted, observed, plan);
+  }
+}
+
+void plan_tun_removals(const Desired& desired, const Observed& observed, Plan& plan) {
+  for (const Link& link : observed.links) {
+    if (!is_our_alias(link.alias) || desired.find_tunnel(link.name)) continue;
+    plan.steps.push_back(
+        TunStep{Tun{link.name, link.alias, link.mtu, link.txqueuelen, 0}, std::nullopt});
+  }
+}
+
+void plan_addresses(const Desired& desired, const Observed& observed, Plan& plan) {
+  for (const Address& address : desired.addresses)
+    if (std::ranges::find(observed.addresses, address) == observed.addresses.end())
+      plan.steps.push_back(AddressStep{std::nullopt, address});
+}
+
+void plan_address_removals(const Desired& desired, const Observed& observed, Plan& plan) {
+  for (const Address& address : observed.addresses)
+    if (std::ranges::find(desired.addresses, address) == desired.addresses.end())
+      plan.steps.push_back(AddressStep{address, std::nullopt});
+}
+
+void plan_masquerade(const Desired& desired, const Observed& observed, Plan& plan) {
+  if (desired.masquerade && desired.masquerade != observed.masquerade)
+    plan.steps.push_back(MasqueradeStep{observed.masquerade, desired.masquerade});
+}
+
+void plan_masquerade_removal(const Desired& desired, const Observed& observed, Plan& plan) {
+  if (!desired.masquerade && observed.masquerade)
+    plan.steps.push_back(MasqueradeStep{observed.masquerade, std::nullopt});
+}
+
+// ---- workers ----
+
+WorkerRef worker_ref(const DesiredTunnel& tunnel) {
+  const auto& spec = tunnel.spec;
+  return {tunnel.name, spec.digest,
+          spec.listener ? fmt::format("listening on port {}", spec.port)
+                        : fmt::format("dialing {} port {}", spec.address, spec.port)};
+}
+
+void plan_workers(const Desired& desired, const Observed& observed, Plan& plan) {
+  for (const DesiredTunnel& tunnel : desired.tunnels) {
+    const WorkerRef wanted = worker_ref(tunnel);
+    const auto found = observed.workers.find(tunnel.name);
+    const ObservedWorker now = found == observed.workers.end() ? ObservedWorker{} : found->second;
+    if (now.state == WorkerState::stopped)
+      plan.steps.push_back(WorkerStep{std::nullopt, wanted});
+    else if ((now.state == WorkerState::running || now.state == WorkerState::starting) &&
+             !now.digest.empty() && now.digest != wanted.digest)
+      plan.steps.push_back(WorkerStep{WorkerRef{tunnel.name, now.digest, wanted.text}, wanted});
+    // stopping, backoff, quarantined: its exit, its time or a new apply comes first
+  }
+}
+
+void plan_worker_removals(const Desired& desired, const Observed& observed, Plan& plan) {
+  for (const auto& [tunnel, worker] : observed.workers)
+    if (!desired.find_tunnel(tunnel) && worker.state != WorkerState::stopped &&
+        worker.state != WorkerState::stopping)
+      plan.steps.push_back(WorkerStep{WorkerRef{tunnel, worker.digest, ""}, std::nullopt});
+}
+
+// ---- routes ----
+
+TunnelHealth health_of(const HealthTable& health, const std::string& tunnel,
+                       const std::string& peer) {
+  const auto by_peer = health.find(tunnel);
+  if (by_peer == health.end()) return {};
+  const auto found = by_peer->second.find(peer);
+  return found == by_peer->second.end() ? TunnelHealth{} : found->second;
+}
+
+Route unicast(const DesiredRoute& wanted, std::uint8_t protocol) {
+  Route route;
+  route.dst = wanted.dst;
+  route.src = wanted.src;
+  route.metric = wanted.dst.v6 ? ipv6_metric : ipv4_metric;
+  route.protocol = protocol;
+  return route;
+}
+
+/// Up is in, down is out; unknown stays as it was. Probes alone never leave fewer than `min_live`:
+/// then tunnels whose sessions live are kept, sick or not.
+std::vector<Nexthop> live_members(const DesiredRoute& wanted, const Observed& observed,
+                                  const HealthTable& health, const Route* installed) {
+  std::vector<Nexthop> live, sick;
+  for (const Nexthop& member : wanted.members) {
+    if (!find_link(observed, member.dev)) continue;
+    const TunnelHealth now = health_of(health, member.dev, wanted.peer);
+    const bool was_in =
+        installed && std::ranges::find(installed->nexthops, member.dev, &Nexthop::dev) !=
+                         installed->nexthops.end();
+    if (now.state == Health::up || (now.state == Health::unknown && was_in))
+      live.push_back(member);
+    else if (now.state == Health::down && now.connected && was_in)
+      sick.push_back(member);
+  }
+  const auto missing = static_cast<std::size_t>(wanted.min_live) -
+                       std::min(live.size(), static_cast<std::size_t>(wanted.min_live));
+  live.insert(live.end(), sick.begin(),
+              sick.begin() + static_cast<std::ptrdiff_t>(std::min(missing, sick.size())));
+  std::ranges::sort(live, {}, &Nexthop::dev);
+  if (live.size() == 1) live.front().weight = 1;  // the kernel keeps no weight for a single one
+  return live;
+}
+
+std::vector<Route> wanted_routes(const Desired& desired, const Observed& observed,
+                                 const HealthTable& health) {
+  std::vector<Route> routes;
+  for (const DesiredRoute& wanted : desired.routes) {
+    Route route = unicast(wanted, desired.protocol);
+    if (wanted.fallback) {
+      Route fallback;
+      fallback.dst = wanted.dst;
+      fallback.type = RouteType::unreachable;
+      fallback.metric = fallback_metric;
+      fallback.protocol = desired.protocol;
+      routes.push_back(std::move(fallback));
+    }
+    route.nexthops = live_members(wanted, observed, health, find_route(observed.routes, route));
+    if (!route.nexthops.empty()) routes.push_back(std::move(route));
+  }
+  return routes;
+}
+
+void plan_routes(const std::vector<Route>& wanted, const Observed& observed,
+                 std::vector<Step>& steps) {
+  for (const Route& route : wanted) {
+    const Route* now = find_route(observed.routes, route);
+    if (!now)
+      steps.push_back(RouteStep{std::nullopt, route});
+    else if (!(*now == route))
+      steps.push_back(RouteStep{*now, route});
+  }
+}
+
+void plan_route_removals(const std::vector<Route>& wanted, const Observed& observed,
+                         std::vector<Step>& steps) {
+  // A unicast route goes before the fallback below it.
+  for (const RouteType type : {RouteType::unicast, RouteType::unreachable})
+    for (const Route& route : observed.routes)
+      if (route.type == type && !find_route(wanted, route))
+        steps.push_back(RouteStep{route, std::nullopt});
+}
+
+// ---- conflicts ----
+
+void find_conflicts(const Desired& desired, const Observed& observed, Plan& plan) {
+  const Link* lo = find_link(observed, "lo");
+  if (!desired.cluster.empty() && lo && !lo->admin_up)
+    plan.conflicts.push_back(
+        "lo is down in this network namespace, and inner addresses live on it: ip link set lo up");
+  for (const DesiredTunnel& tunnel : desired.tunnels) {
+    const Link* link = find_link(observed, tunnel.name);
+    if (!link || link->alias == tunnel.tun.alias) continue;
+    plan.conflicts.push_back(
+        is_our_alias(link->alias)
+            ? fmt::format("device {} belongs to another cluster here ({}): run `tunorch down` "
+                          "first",
+                          tunnel.name, link->alias)
+            : fmt::format("device {} exists and is not ours: remove it, or rename the bundle",
+                          tunnel.name));
+  }
+  for (const Address& address : desired.addresses) {
+    const auto same = [&](const Address& other) {
+      return other.prefix.address_text() == address.prefix.address_text();
+    };
+    const auto found = std::ranges::find_if(observed.foreign_addresses, same);
+    if (found != observed.foreign_addresses.end())
+      plan.conflicts.push_back(fmt::format(
+          "address {} is already on {} and is not ours: remove it there, or choose another",
+          found->prefix.text(), found->dev));
+  }
+  for (const DesiredRoute& wanted : desired.routes) {
+    const Route* foreign =
+        find_route(observed.foreign_routes, unicast(wanted, desired.protocol));
+    if (foreign)
+      plan.conflicts.push_back(
+          fmt::format("a route that is not ours holds {}: {} (protocol {}): remove it, or give it "
+                      "another metric",
+                      wanted.dst.text(), foreign->text(), foreign->protocol));
+  }
+}
+
+}  // namespace
+
+bool is_our_alias(const std::string& alias) { return alias.starts_with("tunorch:"); }
+
+std::vector<std::string> sysctl_keys(const Desired& desired,
+                                     const std::vector<std::string>& ra_devices) {
+  std::vector<std::string> keys;
+  for (const DesiredSysctl& wanted : all_sysctls(desired, ra_devices))
+    keys.push_back(wanted.setting.key);
+  return keys;
+}
+
+HealthTable all_up(const Desired& desired) {
+  HealthTable health;
+  for (const DesiredBundle& bundle : desired.bundles)
+    for (const std::string& tunnel : bundle.tunnels)
+      for (const std::string& peer : bundle.peers) health[tunnel][peer] = {Health::up, true};
+  return health;
+}
+
+std::vector<Step> make_route_plan(const Desired& desired, const Observed& observed,
+                                  const HealthTable& health) {
+  std::vector<Step> steps;
+  const std::vector<Route> wanted = wanted_routes(desired, observed, health);
+  plan_routes(wanted, observed, steps);
+  plan_route_removals(wanted, observed, steps);
+  return steps;
+}
+
+Plan make_plan(const Desired& desired, const Observed& observed, const HealthTable& health) {
+  Plan plan;
+  find_conflicts(desired, observed, plan);
+  const std::vector<Route> wanted = wanted_routes(desired, observed, health);
+  plan_sysctls(desired, observed, plan);
+  plan_tuns(desired, observed, plan);
+  plan_addresses(desired, observed, plan);
+  plan_masquerade(desired, observed, plan);
+  plan_workers(desired, observed, plan);
+  plan_routes(wanted, observed, plan.steps);
+
+  plan_route_removals(wanted, observed, plan.steps);
+  plan_worker_removals(desired, observed, plan);
+  plan_masquerade_removal(desired, observed, plan);
+  plan_address_removals(desired, observed, plan);
+  plan_tun_removals(desired, observed, plan);
+  plan_sysctl_restores(desired, observed, plan);
+  return plan;
+}
+
+// ---- what will be there after a step ----
+
+namespace {
+
+void record_change(Observed& observed, const SysctlStep& step) {
+  if (!step.after) return;
+  ObservedSysctl& now = observed.sysctls[step.after->setting.key];
+  now.value = step.after->setting.value;
+  now.writable = true;
+  if (!step.after->device.empty()) return;
+  const SysctlSetting* original = journaled(observed, step.after->setting.key);
+  if (original && *original == *step.after)
+    std::erase_if(observed.journal, [&](const SysctlSetting& s) { return s == *step.after; });
+  else if (!original && step.before)
+    observed.journal.push_back(*step.before);
+}
+
+void record_change(Observed& observed, const TunStep& step) {
+  if (!step.after) {
+    std::erase_if(observed.links, [&](const Link& l) { return l.name == step.before->name; });
+    return;
+  }
+  if (!step.before) {
+    Link link;
+    link.name = step.after->name;
+    observed.links.push_back(link);
+  }
+  Link& link = *std::ranges::find(observed.links, step.after->name, &Link::name);
+  link.alias = step.after->alias;
+  link.mtu = step.after->mtu;
+  link.txqueuelen = step.after->txqueuelen;
+  link.admin_up = true;
+}
+
+void record_change(Observed& observed, const AddressStep& step) {
+  if (step.before) std::erase(observed.addresses, *step.before);
+  if (step.after) observed.addresses.push_back(*step.after);
+}
+
+void record_change(Observed& observed, const MasqueradeStep& step) {
+  observed.masquerade = step.after;
+}
+
+void record_change(Observed& observed, const WorkerStep& step) {
+  if (step.before) observed.workers.erase(step.before->tunnel);
+  if (step.after)
+    observed.workers[step.after->tunnel] = {WorkerState::starting, step.after->digest};
+}
+
+void record_change(Observed& observed, const RouteStep& step) {
+  if (step.before)
+    std::erase_if(observed.routes, [&](const Route& r) { return same_place(r, *step.before); });
+  if (step.after) observed.routes.push_back(*step.after);
+}
+
+}  // namespace
+
+void record(Observed& observed, const Step& step) {
+  std::visit([&](const auto& change) { record_change(observed, change); }, step);
+}
+
+}  // namespace tunorch

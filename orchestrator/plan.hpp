@@ -1,0 +1,68 @@
+// The planner: what is desired, what is there, how healthy it is; out comes the list of steps that
+// makes the one the other. Pure: no clock, no kernel, no process.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "orchestrator/desired.hpp"
+#include "orchestrator/health.hpp"
+#include "orchestrator/lifecycle.hpp"
+#include "orchestrator/step.hpp"
+
+namespace tunorch {
+
+struct ObservedSysctl {
+  std::optional<std::string> value;  // nothing: the key does not exist here
+  bool writable = false;
+  std::vector<routing::Sysctl> fan_out;  // the other keys a write changes, with their values
+};
+
+struct ObservedWorker {
+  WorkerState state = WorkerState::stopped;
+  std::string digest;  // of the spec it serves; empty: not known
+};
+
+/// What is there and concerns us. `journal` is what settings were before our first write.
+struct Observed {
+  std::vector<routing::Link> links;  // all of the namespace: a name may be taken
+  std::map<std::string, ObservedSysctl> sysctls;
+  std::vector<SysctlSetting> journal;
+  std::vector<routing::Address> addresses, foreign_addresses;
+  std::vector<routing::Route> routes, foreign_routes;
+  std::optional<routing::Masquerade> masquerade;
+  std::vector<std::string> ra_devices;  // not ours; with a default route from router advertisements
+  std::map<std::string, ObservedWorker> workers;  // by tunnel
+};
+
+struct Plan {
+  std::vector<Step> steps;
+  std::vector<std::string> conflicts;  // foreign objects in the way: nothing may be done
+  std::vector<std::string> notes;      // wishes that cannot be had here, and why
+
+  bool empty() const { return steps.empty() && conflicts.empty(); }
+};
+
+/// Settings → devices → addresses → workers → routes; removals in the reverse order, after the
+/// additions, so that no prefix is without a route while its replacement is being made.
+Plan make_plan(const Desired& desired, const Observed& observed, const HealthTable& health);
+
+/// Only the part of the plan that follows from health: what a failover needs, and no more.
+std::vector<Step> make_route_plan(const Desired& desired, const Observed& observed,
+                                  const HealthTable& health);
+
+/// What there will be when the step has been performed.
+void record(Observed& observed, const Step& step);
+
+/// Every tunnel up towards every peer: shows what the routes will be.
+HealthTable all_up(const Desired& desired);
+
+/// The settings a plan for `desired` must know the values of.
+std::vector<std::string> sysctl_keys(const Desired& desired,
+                                     const std::vector<std::string>& ra_devices);
+
+bool is_our_alias(const std::string& alias);
+
+}  // namespace tunorch

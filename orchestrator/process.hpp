@@ -1,0 +1,54 @@
+// Launches a worker process, and holds one that runs by its pidfd. The only file pair that knows
+// Boost.Process; restarts and reasons are the supervisor's.
+#pragma once
+
+#include <sys/types.h>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <chrono>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "routing/fd.hpp"
+
+namespace tunorch {
+
+/// A running process that cannot be mistaken for a later one with the same pid.
+struct ProcessId {
+  pid_t pid = 0;
+  std::uint64_t start_ticks = 0;  // field 22 of /proc/PID/stat (proc(5)): since boot
+
+  std::string text() const;  // "pid start_ticks"
+  static std::optional<ProcessId> parse(const std::string& text);
+};
+
+struct Process {
+  ProcessId id;
+  routing::Fd pidfd;  // readable when the process has ended (pidfd_open(2))
+};
+
+/// Runs `executable` as uid and gid `user` with `control` as its fd 3 and nothing else inherited
+/// but stderr. Throws std::system_error: "cannot start …".
+Process launch_worker(const boost::asio::any_io_executor& executor,
+                      const std::filesystem::path& executable, std::uint32_t user, int control);
+
+/// Runs `executable` in a session of its own with both outputs appended to `log`, to outlive us.
+Process launch_daemon(const boost::asio::any_io_executor& executor,
+                      const std::filesystem::path& executable,
+                      const std::vector<std::string>& arguments, const std::filesystem::path& log);
+
+/// Whether it has ended within the limit.
+bool ended_within(const Process& process, std::chrono::milliseconds limit);
+
+/// A process that an earlier daemon started; nothing where it is gone.
+std::optional<Process> adopt_process(const ProcessId& id);
+
+void kill_process(const Process& process);
+
+/// How an ended process ended, in words: "killed by signal 9 (Killed)", "exited with status 1", and
+/// for an adopted one, whose status only its parent could have read, "status unknown".
+std::string exit_reason(const Process& process);
+
+}  // namespace tunorch

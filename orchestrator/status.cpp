@@ -1,0 +1,164 @@
+#include "orchestrator/status.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace tunorch {
+namespace {
+
+using nlohmann::json;
+
+/// One word for a tunnel: up as soon as one peer is reached through it.
+Health tunnel_health(const TunnelWorker& worker, const std::vector<std::string>& peers) {
+  Health best = worker.lifecycle().alive() && worker.sessions().empty() ? Health::unknown
+                                                                        : Health::down;
+  for (const std::string& peer : peers) {
+    const Health one = worker.health(peer).state;
+    if (one == Health::up) return one;
+    if (one == Health::unknown) best = one;
+  }
+  return best;
+}
+
+json tunnel_status(const DesiredTunnel& tunnel, const TunnelWorker& worker, Health health) {
+  std::uint64_t tx = 0, rx = 0;
+  std::uint32_t rtt = 0;
+  for (const auto& [peer, session] : worker.sessions()) {
+    tx += session.last.tx_bytes;
+    rx += session.last.rx_bytes;
+    rtt = std::max(rtt, session.last.rtt_us);  // with several peers: the slowest
+  }
+  return {{"name", tunnel.name},
+          {"engine", "native"},
+          {"dev", tunnel.name},
+          {"pid", worker.pid()},
+          {"worker", to_string(worker.lifecycle().state())},
+          {"health", to_string(health)},
+          {"weight", tunnel.weight},
+          {"rtt_us", rtt},
+          {"tx_bytes", tx},
+          {"rx_bytes", rx},
+          {"restarts", worker.lifecycle().restarts()},
+          {"reason", worker.reason()},
+          {"dropped", worker.dropped()}};
+}
+
+/// up: every tunnel carries traffic, for every peer that is there at all.
+std::string bundle_state(const json& tunnels, const json& peers, std::size_t live) {
+  if (live == 0) return "down";
+  bool whole = live == tunnels.size();
+  for (const json& peer : peers) {
+    const std::size_t of_peer = peer["live_tunnels"].size();
+    if (of_peer > 0 && of_peer < tunnels.size()) whole = false;
+  }
+  return whole ? "up" : "degraded";
+}
+
+}  // namespace
+
+json make_status(const Desired& desired, const std::string& node,
+                 const std::map<std::string, std::unique_ptr<TunnelWorker>>& workers) {
+  json status{{"cluster", desired.cluster}, {"node", node}, {"bundles", json::array()}};
+  for (const DesiredBundle& bundle : desired.bundles) {
+    json tunnels = json::array(), peers = json::array();
+    std::size_t live = 0;
+    for (const std::string& name : bundle.tunnels) {
+      const TunnelWorker& worker = *workers.at(name);
+      const Health health = tunnel_health(worker, bundle.peers);
+      if (health == Health::up) ++live;
+      tunnels.push_back(tunnel_status(*desired.find_tunnel(name), worker, health));
+    }
+    for (const std::string& peer : bundle.peers) {
+      json up = json::array();
+      for (const std::string& name : bundle.tunnels)
+        if (workers.at(name)->health(peer).state == Health::up) up.push_back(name);
+      peers.push_back({{"name", peer}, {"live_tunnels", up}});
+    }
+    status["bundles"].push_back({{"name", bundle.name},
+                                 {"role", bundle.listener ? "listener" : "dialer"},
+                                 {"state", bundle_state(tunnels, peers, live)},
+                                 {"live", live},
+                                 {"tunnels", tunnels},
+                                 {"peers", peers}});
+  }
+  return status;
+}
+
+json plan_report(const Desired& desired, const Observed& observed, const HealthTable& health) {
+  const Plan plan = make_plan(desired, observed, health);
+  json report{{"steps", json::array()},
+              {"later", json::array()},
+              {"conflicts", plan.conflicts},
+              {"notes", plan.notes}};
+  Observed then = observed;
+  for (const Step& step : plan.steps) {
+    report["steps"].push_back(describe(step));
+    record(then, step);
+  }
+  for (const Step& step : make_route_plan(desired, then, all_up(desired)))
+    report["later"].push_back(describe(step));
+  return report;
+}
+
+namespace {
+
+std::string bytes_text(std::uint64_t bytes) {
+  const char* const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  double value = static_cast<double>(bytes);
+  std::size_t unit = 0;
+  for (; value >= 1024 && unit + 1 < std::size(units); ++unit) value /= 1024;
+  return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.1f} {}", value, units[unit]);
+}
+
+using Row = std::vector<std::string>;
+
+std::string aligned(const std::vector<Row>& rows) {
+  std::vector<std::size_t> widths(rows.front().size(), 0);
+  for (const Row& row : rows)
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  std::string text;
+  for (const Row& row : rows) {
+    std::string line;
+    for (std::size_t i = 0; i < row.size(); ++i)
+      line += fmt::format("{:<{}}", row[i], widths[i] + 2);
+    text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string status_table(const json& status) {
+  if (status.at("cluster").get<std::string>().empty())
+    return "nothing is applied on this node\n";
+  std::string text = fmt::format("cluster {}, node {}\n", status.at("cluster").get<std::string>(),
+                                 status.at("node").get<std::string>());
+  for (const json& bundle : status.at("bundles")) {
+    text += fmt::format("\nbundle {} ({}): {}, {} of {} tunnels live\n",
+                        bundle.at("name").get<std::string>(), bundle.at("role").get<std::string>(),
+                        bundle.at("state").get<std::string>(), bundle.at("live").get<int>(),
+                        bundle.at("tunnels").size());
+    std::vector<Row> rows{
+        {"TUNNEL", "WORKER", "PID", "HEALTH", "WEIGHT", "RTT", "SENT", "RECEIVED", "RESTARTS",
+         "REASON"}};
+    for (const json& tunnel : bundle.at("tunnels"))
+      rows.push_back(
+          {tunnel.at("name"), tunnel.at("worker"),
+           tunnel.at("pid") == 0 ? "-" : std::to_string(tunnel.at("pid").get<int>()),
+           tunnel.at("health"), std::to_string(tunnel.at("weight").get<unsigned>()),
+           fmt::format("{:.2f} ms", tunnel.at("rtt_us").get<double>() / 1000),
+           bytes_text(tunnel.at("tx_bytes")), bytes_text(tunnel.at("rx_bytes")),
+           std::to_string(tunnel.at("restarts").get<int>()), tunnel.at("reason")});
+    text += aligned(rows);
+    for (const json& peer : bundle.at("peers")) {
+      std::string live;
+      for (const json& tunnel : peer.at("live_tunnels")) live += " " + tunnel.get<std::string>();
+      text += fmt::format("peer {}: {}\n", peer.at("name").get<std::string>(),
+                          live.empty() ? "no live tunnel" : "live through" + live);
+    }
+  }
+  return text;
+}
+
+}  // namespace tunorch

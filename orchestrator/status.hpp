@@ -1,0 +1,25 @@
+// What people and scripts are shown: `status --json` and the plan's report, as JSON. Only forms
+// words from data; keys once published are kept.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "orchestrator/plan.hpp"
+#include "orchestrator/tunnel_worker.hpp"
+
+namespace tunorch {
+
+nlohmann::json make_status(const Desired& desired, const std::string& node,
+                           const std::map<std::string, std::unique_ptr<TunnelWorker>>& workers);
+
+/// {"steps", "later", "conflicts", "notes"}; `later` is what follows as tunnels become healthy.
+nlohmann::json plan_report(const Desired& desired, const Observed& observed,
+                           const HealthTable& health);
+
+/// The status as an aligned table for a terminal.
+std::string status_table(const nlohmann::json& status);
+
+}  // namespace tunorch

@@ -1,0 +1,220 @@
+#include "orchestrator/verbs.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+
+#include "orchestrator/client.hpp"
+#include "orchestrator/config.hpp"
+#include "orchestrator/daemon.hpp"
+#include "orchestrator/kernel.hpp"
+#include "orchestrator/pki.hpp"
+#include "orchestrator/process.hpp"
+#include "orchestrator/status.hpp"
+
+namespace tunorch {
+namespace {
+
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+void print(const std::string& line) {
+  std::fputs((line + "\n").c_str(), stdout);
+  std::fflush(stdout);
+}
+
+void print_error(const std::string& text) { std::fputs((text + "\n").c_str(), stderr); }
+
+/// A config error speaks for itself, with its position first; every other says who speaks.
+void print_answered_error(const json& line) {
+  const std::string text = line.at("error");
+  print_error(line.value("kind", "") == "config" ? text : "tunorch: " + text);
+}
+
+struct ClusterFile {
+  std::string text, name;
+  fs::path base_dir;
+  Cluster cluster;
+};
+
+ClusterFile load(const std::string& path) {
+  ClusterFile file;
+  file.name = path;
+  file.text = read_cluster_file(path);
+  file.base_dir = fs::absolute(path).parent_path();
+  file.cluster = parse_cluster(file.text, file.name, file.base_dir);
+  return file;
+}
+
+json request_for(const char* op, const ClusterFile& file) {
+  return {{"op", op},
+          {"text", file.text},
+          {"name", file.name},
+          {"base_dir", file.base_dir.string()}};
+}
+
+/// What can be known of the workers without asking their daemon: whether their processes live.
+void note_living_workers(const Paths& paths, const Desired& desired, Observed& observed) {
+  for (const DesiredTunnel& tunnel : desired.tunnels) {
+    const auto id =
+        ProcessId::parse(read_text(paths.worker_process(tunnel.name)).value_or(""));
+    if (id && adopt_process(*id))
+      observed.workers[tunnel.name] = {WorkerState::running, ""};
+  }
+}
+
+json plan_without_daemon(const Paths& paths, const ClusterFile& file) {
+  const Desired desired = select_node(file.cluster, paths.node);
+  Journal journal(paths.journal());
+  Kernel kernel(desired.protocol, journal);
+  Observed observed = kernel.observe(desired);
+  note_living_workers(paths, desired, observed);
+  return plan_report(desired, observed, {});
+}
+
+void print_list(const std::string& title, const json& lines) {
+  if (lines.empty()) return;
+  print(title);
+  for (const json& line : lines) print("  " + line.get<std::string>());
+}
+
+int print_plan(const json& report) {
+  print_list("steps:", report.at("steps"));
+  print_list("and as tunnels become healthy:", report.at("later"));
+  print_list("notes:", report.at("notes"));
+  if (!report.at("conflicts").empty()) {
+    for (const json& conflict : report.at("conflicts"))
+      print_error("tunorch: " + conflict.get<std::string>());
+    return 1;
+  }
+  if (report.at("steps").empty()) {
+    print("nothing to do: the node is as the file says");
+    return 0;
+  }
+  print(fmt::format("{} changes; `tunorch apply` makes them", report.at("steps").size()));
+  return 2;
+}
+
+}  // namespace
+
+std::string choose_node(const std::string& given) {
+  if (!given.empty()) return given;
+  std::string node = read_text("/etc/tunorch/node").value_or("");
+  node = node.substr(0, node.find_first_of(" \t\n"));
+  if (!node.empty()) return node;
+  char host[256] = {};
+  ::gethostname(host, sizeof host - 1);
+  node = host;
+  return node.substr(0, node.find('.'));
+}
+
+int validate_verb(const VerbOptions& options) {
+  const Cluster cluster = load(options.file).cluster;
+  std::size_t tunnels = 0;
+  for (const Bundle& bundle : cluster.bundles) tunnels += bundle.tunnels.size();
+  print(fmt::format("{}: valid: cluster {}, nodes {}, bundles {}, tunnels {}", options.file,
+                    cluster.name, cluster.nodes.size(), cluster.bundles.size(), tunnels));
+  return 0;
+}
+
+int plan_verb(const VerbOptions& options) {
+  const ClusterFile file = load(options.file);
+  select_node(file.cluster, options.paths.node);
+  int code = 1;
+  if (auto client = Client::connect(options.paths)) {
+    client->ask(request_for("plan", file), [&](const json& line) {
+      if (line.contains("error"))
+        print_answered_error(line);
+      else
+        code = print_plan(line);
+    });
+    return code;
+  }
+  return print_plan(plan_without_daemon(options.paths, file));
+}
+
+int apply_verb(const VerbOptions& options) {
+  const ClusterFile file = load(options.file);
+  select_node(file.cluster, options.paths.node);
+  if (::geteuid() != 0)
+    throw std::runtime_error("not permitted: routes and devices need root; run it with sudo");
+  auto client = Client::connect(options.paths);
+  const bool started = !client;
+  if (started) client = Client::start_daemon(options.paths);
+
+  json request = request_for("apply", file);
+  request["timeout_ms"] = options.timeout.count();
+  request["wait_peers"] = options.wait_peers;
+  bool failed = false, healthy = false;
+  std::size_t steps = 0;
+  client->ask(request, [&](const json& line) {
+    if (line.contains("error")) {
+      failed = true;
+      print_answered_error(line);
+    } else if (line.contains("step")) {
+      ++steps;
+      print("  " + line.at("step").get<std::string>());
+    } else if (line.contains("done")) {
+      healthy = line.at("done");
+      for (const json& missing : line.at("missing"))
+        print_error("tunorch: not healthy within the time given: " + missing.get<std::string>());
+    }
+  });
+  if (failed) {
+    if (started) down_verb(options);  // leave no daemon behind that serves nothing
+    return 1;
+  }
+  if (steps == 0) print("nothing to do: the node is as the file says");
+  if (healthy) print(fmt::format("node {} is up", options.paths.node));
+  return healthy ? 0 : 1;
+}
+
+int status_verb(const VerbOptions& options) {
+  auto client = Client::connect(options.paths);
+  if (!client) {
+    print_error("tunorch: no daemon answers at " + options.paths.control_socket().string() +
+                ": nothing is applied here, or it has ended (`tunorch daemon` or `tunorch apply "
+                "FILE` starts it), or you are not root");
+    return 1;
+  }
+  int code = 0;
+  client->ask({{"op", "status"}}, [&](const json& line) {
+    if (line.contains("error")) {
+      print_answered_error(line);
+      code = 1;
+    } else {
+      std::fputs((options.json ? line.dump(2) + "\n" : status_table(line)).c_str(), stdout);
+    }
+  });
+  return code;
+}
+
+int down_verb(const VerbOptions& options) {
+  auto client = Client::connect(options.paths);
+  bool clean = true;
+  if (!client) {
+    clean = run_down(options.paths);
+  } else {
+    clean = false;
+    client->ask({{"op", "down"}}, [&](const json& line) {
+      if (line.contains("step")) print("  " + line.at("step").get<std::string>());
+      if (line.contains("error")) print_answered_error(line);
+      if (!line.contains("done")) return;
+      clean = line.at("done");
+      for (const json& problem : line.at("problems"))
+        print_error("tunorch: " + problem.get<std::string>());
+    });
+  }
+  if (clean) print(fmt::format("node {} is down, and as it was before", options.paths.node));
+  return clean ? 0 : 1;
+}
+
+int pki_init_verb(const VerbOptions& options) {
+  for (const std::string& line : init_pki(load(options.file).cluster)) print(line);
+  return 0;
+}
+
+}  // namespace tunorch

@@ -1,0 +1,32 @@
+// What each verb of `tunorch` does, as a user sees it: prints to the terminal and returns the exit
+// code. The command line itself is main.cpp's.
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include "orchestrator/files.hpp"
+
+namespace tunorch {
+
+struct VerbOptions {
+  Paths paths;       // node empty: to be chosen (see choose_node)
+  std::string file;  // cluster.yaml
+  std::chrono::milliseconds timeout{30000};
+  bool wait_peers = false;
+  bool json = false;
+};
+
+/// `--node`, else $TUNORCH_NODE (both arrive as `given`), else /etc/tunorch/node, else the host
+/// name up to its first dot.
+std::string choose_node(const std::string& given);
+
+int validate_verb(const VerbOptions& options);
+/// 0: nothing to do, 2: there are changes, 1: error.
+int plan_verb(const VerbOptions& options);
+int apply_verb(const VerbOptions& options);
+int status_verb(const VerbOptions& options);
+int down_verb(const VerbOptions& options);
+int pki_init_verb(const VerbOptions& options);
+
+}  // namespace tunorch
