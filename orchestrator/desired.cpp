@@ -142,8 +142,8 @@ void add_device_sysctls(const std::string& dev, bool v6, Desired& desired) {
   // be set before carrier can be lost.
   add("net.ipv4.conf." + dev + ".ignore_routes_with_linkdown", "1", true);
   if (!v6) return;
-  add("net.ipv6.conf." + dev + ".disable_ipv6", "0", true);
-  add("net.ipv6.conf." + dev + ".ignore_routes_with_linkdown", "1", true);
+  add("net.ipv6.conf." + dev + ".disable_ipv6", "0", false);
+  add("net.ipv6.conf." + dev + ".ignore_routes_with_linkdown", "1", false);
 }
 
 void add_tunnel(const Cluster& cluster, const Bundle& bundle, const Tunnel& tunnel,

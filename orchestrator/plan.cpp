@@ -119,9 +119,10 @@ void plan_sysctl_restores(const Desired& desired, const Observed& observed, Plan
 void plan_tuns(const Desired& desired, const Observed& observed, Plan& plan) {
   for (const DesiredTunnel& tunnel : desired.tunnels) {
     const Link* link = find_link(observed, tunnel.name);
+    if (link && link->alias != tunnel.tun.alias) continue;  // a conflict, see find_conflicts()
     if (!link) {
       plan.steps.push_back(TunStep{std::nullopt, tunnel.tun});
-    } else if (link->alias == tunnel.tun.alias) {
+    } else {
       Tun before = tunnel.tun;
       before.mtu = link->mtu;
       before.txqueuelen = link->txqueuelen;

@@ -1,0 +1,144 @@
+#include "orchestrator/desired.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "tests/unit/sample_cluster.hpp"
+
+namespace tunorch {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+using testing::Field;
+using testing::HasSubstr;
+using testing::Not;
+
+std::vector<std::string> destinations(const Desired& desired) {
+  std::vector<std::string> all;
+  for (const DesiredRoute& route : desired.routes) all.push_back(route.dst.text());
+  return all;
+}
+
+std::string sysctl(const Desired& desired, const std::string& key) {
+  for (const DesiredSysctl& wanted : desired.sysctls)
+    if (wanted.setting.key == key) return wanted.setting.value;
+  return "";
+}
+
+TEST(SelectNode, ADialerRoutesTheListenersInnerAddressesAndSubnets) {
+  EXPECT_THAT(destinations(select_node(sample_cluster(), "edge")),
+              ElementsAre("10.77.0.1/32", "fd77::1/128", "10.20.0.0/16"));
+}
+
+TEST(SelectNode, AListenerRoutesEachDialersInnerAddressesAndSubnets) {
+  EXPECT_THAT(destinations(select_node(sample_cluster(), "gateway")),
+              ElementsAre("10.77.0.2/32", "fd77::2/128", "192.168.50.0/24", "10.77.0.3/32"));
+}
+
+TEST(SelectNode, RoutesCarryTheNodesInnerAddressOfTheirFamilyAsSource) {
+  const Desired edge = select_node(sample_cluster(), "edge");
+  EXPECT_EQ(edge.routes[0].src, prefix("10.77.0.2"));
+  EXPECT_EQ(edge.routes[1].src, prefix("fd77::2"));
+  EXPECT_EQ(select_node(sample_cluster(), "branch").routes[1].src, std::nullopt);
+}
+
+TEST(SelectNode, OnlyIPv6MembersHaveAGateway) {
+  const Desired edge = select_node(sample_cluster(), "edge");
+  EXPECT_FALSE(edge.routes[0].members[0].gateway);
+  EXPECT_EQ(edge.routes[1].members[0].gateway, prefix("fe80::1"));
+}
+
+TEST(SelectNode, BothEndsOfATunnelShareALinkSubnetAndNoTwoTunnelsDo) {
+  const Desired edge = select_node(sample_cluster(), "edge");
+  const Desired gateway = select_node(sample_cluster(), "gateway");
+  for (std::size_t i = 0; i < 4; ++i) {
+    Prefix subnet = edge.addresses[i].prefix;
+    EXPECT_EQ(subnet.length, 21);
+    EXPECT_TRUE(subnet.contains(*Prefix::parse(gateway.addresses[i].prefix.address_text())));
+    EXPECT_NE(subnet, gateway.addresses[i].prefix);
+    for (std::size_t j = 0; j < i; ++j)
+      EXPECT_FALSE(subnet.contains(*Prefix::parse(edge.addresses[j].prefix.address_text())));
+  }
+}
+
+TEST(SelectNode, TunnelKDialsPortPlusKOfTheEndpointsInTurn) {
+  Cluster cluster = sample_cluster();
+  cluster.nodes[0].endpoints = {"203.0.113.10", "203.0.113.11"};
+  const Desired edge = select_node(cluster, "edge");
+  EXPECT_EQ(edge.tunnels[3].spec.port, 4433);
+  EXPECT_EQ(edge.tunnels[2].spec.address, "203.0.113.10");
+  EXPECT_EQ(edge.tunnels[3].spec.address, "203.0.113.11");
+}
+
+TEST(SelectNode, ForwardsOnlyTheFamiliesOfItsSubnets) {
+  const Desired gateway = select_node(sample_cluster(), "gateway");
+  EXPECT_EQ(sysctl(gateway, "net.ipv4.ip_forward"), "1");
+  EXPECT_EQ(sysctl(gateway, "net.ipv6.conf.all.forwarding"), "");
+  EXPECT_EQ(sysctl(select_node(sample_cluster(), "branch"), "net.ipv4.ip_forward"), "");
+}
+
+TEST(SelectNode, ExplicitTuningBeatsTheProfileAndNotWhatTunnelsNeed) {
+  Cluster cluster = sample_cluster();
+  cluster.tuning.profile = "balanced";
+  cluster.tuning.sysctl = {{"net.ipv4.tcp_mtu_probing", "2"},
+                           {"net.ipv4.fib_multipath_hash_policy", "0"}};
+  const Desired edge = select_node(cluster, "edge");
+  EXPECT_EQ(sysctl(edge, "net.ipv4.tcp_mtu_probing"), "2");
+  EXPECT_EQ(sysctl(edge, "net.ipv4.tcp_slow_start_after_idle"), "0");
+  EXPECT_EQ(sysctl(edge, "net.ipv4.fib_multipath_hash_policy"), "1");
+}
+
+TEST(SelectNode, AnUnknownNodeIsRefusedWithTheNodesThereAre) {
+  try {
+    select_node(sample_cluster(), "gatway");
+    FAIL();
+  } catch (const std::runtime_error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("gateway, edge, branch"));
+  }
+}
+
+TEST(SelectNode, MasqueradeCoversThePeersPrefixes) {
+  Cluster cluster = sample_cluster();
+  cluster.nodes[0].masquerade = "eth0";
+  const auto masquerade = select_node(cluster, "gateway").masquerade;
+  ASSERT_TRUE(masquerade);
+  EXPECT_THAT(masquerade->sources, Contains(prefix("192.168.50.0/24")));
+  EXPECT_THAT(masquerade->sources, Not(Contains(prefix("10.20.0.0/16"))));
+}
+
+TEST(Digest, ChangesOfPeersAndTimingsNeedNoRestart) {
+  const worker::Spec spec = select_node(sample_cluster(), "gateway").tunnels[0].spec;
+  worker::Spec more_peers = spec, other_port = spec, faster = spec;
+  more_peers.peers.pop_back();
+  faster.interval_ms = 50;
+  other_port.port = 1;
+  const auto digest = [](const worker::Spec& one) { return with_keys(one, "a", "b", "c").digest; };
+  EXPECT_NE(digest(spec), digest(more_peers));
+  EXPECT_TRUE(updates_live(digest(spec), digest(more_peers)));
+  EXPECT_TRUE(updates_live(digest(spec), digest(faster)));
+  EXPECT_FALSE(updates_live(digest(spec), digest(other_port)));
+  EXPECT_FALSE(updates_live(digest(spec), with_keys(spec, "a", "b", "new key").digest));
+}
+
+TEST(Digest, BothEndsComputeTheSameForTheWire) {
+  const Desired edge = select_node(sample_cluster(), "edge");
+  const Desired gateway = select_node(sample_cluster(), "gateway");
+  EXPECT_EQ(edge.tunnels[0].spec.peers[0].digest, gateway.tunnels[0].spec.peers[0].digest);
+  EXPECT_NE(gateway.tunnels[0].spec.peers[0].digest, gateway.tunnels[0].spec.peers[1].digest);
+  Cluster other = sample_cluster();
+  other.nodes[1].subnets.clear();
+  EXPECT_NE(select_node(other, "edge").tunnels[0].spec.peers[0].digest,
+            edge.tunnels[0].spec.peers[0].digest);
+}
+
+TEST(Fnv1a, MatchesThePublishedVectors) {
+  EXPECT_EQ(fnv1a(""), 0xcbf29ce484222325u);
+  EXPECT_EQ(fnv1a("a"), 0xaf63dc4c8601ec8cu);
+  EXPECT_EQ(fnv1a("foobar"), 0x85944171f73967e8u);
+}
+
+}  // namespace
+}  // namespace tunorch
