@@ -29,7 +29,7 @@ struct Tunnel {
   int id = 0;           // device <bundle>-<id>, port + id
   unsigned weight = 1;  // 1…256
   std::string bind;     // dialer: local IP literal or device; empty: any
-  std::uint32_t slot = 0;  // which link subnet: port mod 64
+  std::uint32_t slot = 0;  // which link subnet: (port + id) mod 64
 };
 
 struct LinkOptions {

@@ -2,6 +2,7 @@
 // Does no TLS; keys leave it only as PEM text for a worker's spec.
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -10,7 +11,7 @@
 
 namespace tunorch {
 
-struct PkiFiles {  // in pki.dir
+struct PkiFiles {                                                                 // in pki.dir
   static std::filesystem::path ca_certificate(const std::filesystem::path& dir);  // ca.crt
   static std::filesystem::path ca_key(const std::filesystem::path& dir);          // ca.key
   static std::filesystem::path certificate(const std::filesystem::path& dir,
@@ -19,17 +20,29 @@ struct PkiFiles {  // in pki.dir
                                    const std::string& node);  // NODE.key
 };
 
-/// Makes what is missing and returns a line for each file made or kept. Keys are mode 0600, each
-/// file is written whole or not at all. Throws std::runtime_error: "cannot …: …", e.g. where there
-/// is a ca.crt but no ca.key while a node's certificate is missing.
-std::vector<std::string> init_pki(const Cluster& cluster);
+using PkiTime = std::chrono::system_clock::time_point;
+
+/// EC P-256 throughout. The CA lives ten years: to renew it is to visit every node. A node's
+/// certificate lives two, and starts an hour back for hosts whose clocks are not yet set.
+inline constexpr std::chrono::days ca_life{3650};
+inline constexpr std::chrono::days node_life{730};
+inline constexpr std::chrono::hours backdated{1};
+
+/// Makes what is missing and returns a line for each file, "made PATH" or "kept PATH". Keys are
+/// mode 0600, each file is written whole or not at all. Throws std::runtime_error "cannot …: …",
+/// where only one of ca.crt and ca.key is there, or where a file to be kept would not pass
+/// load_keys.
+std::vector<std::string> init_pki(const Cluster& cluster,
+                                  PkiTime now = std::chrono::system_clock::now());
 
 struct NodeKeys {
   std::string ca_pem, certificate_pem, key_pem;
 };
 
-/// Throws std::runtime_error naming the file: missing, readable by others (says chmod 600), key not
-/// of this certificate, certificate not of this CA, not for this node, expired.
-NodeKeys load_keys(const std::filesystem::path& dir, const std::string& node);
+/// Throws std::runtime_error naming the file and the remedy: missing, readable by others (says
+/// chmod 600), key not of this certificate, certificate not of this CA, not for this node, expired,
+/// not yet valid.
+NodeKeys load_keys(const std::filesystem::path& dir, const std::string& node,
+                   PkiTime now = std::chrono::system_clock::now());
 
 }  // namespace tunorch

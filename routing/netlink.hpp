@@ -1,5 +1,6 @@
 // rtnetlink (rtnetlink(7)) through libnl-3 and libnl-route: reads and writes links, addresses and
-// routes of the network namespace it was opened in. The only file pair that knows libnl.
+// routes of the network namespace it was opened in. It and the two files private to it
+// (netlink_socket, netlink_route) are the only ones that know libnl.
 //
 // Every write is acknowledged by the kernel before it returns; failures are std::system_error with
 // the kernel's errno and a text "cannot <verb> <object>: <kernel's words>".
@@ -17,7 +18,7 @@ namespace tunorch::routing {
 
 class Netlink {
  public:
-  /// `protocol` marks what we make (rtm_protocol, IFA_PROTO) and filters what we read.
+  /// `protocol` marks what we make (rtm_protocol, IFA_PROTO) and filters what we read; not 0.
   explicit Netlink(std::uint8_t protocol);
   ~Netlink();
   Netlink(const Netlink&) = delete;
@@ -29,7 +30,7 @@ class Netlink {
   /// Addresses whatever their protocol, on any device (to name conflicts).
   std::vector<Address> all_addresses();
   /// Every IPv4 and IPv6 unicast and unreachable route of `table`, ours and foreign, sorted by dst.
-  /// Nexthop flags (dead, linkdown) are not part of it.
+  /// Nexthop flags (dead, linkdown) are not part of it, and a lone nexthop has weight 1.
   std::vector<Route> routes(std::uint32_t table = 254);
   /// Devices that hold an IPv6 default route learned from router advertisements (RTPROT_RA).
   std::vector<std::string> ra_default_devices();
@@ -45,11 +46,16 @@ class Netlink {
   void add_address(const Address& address);
   void delete_address(const Address& address);
 
-  /// CREATE|EXCL: EEXIST where any route has the same prefix, table and metric.
+  // Written routes carry the Netlink's protocol, whatever Route::protocol says. `src` must be an
+  // address of this host already, and the nexthops' devices up.
+
+  /// CREATE|EXCL: EEXIST where any route has the same prefix, table and metric; the text names it.
   void add_route(const Route& route);
-  /// Swaps the whole set of nexthops atomically. Only for a route known to be ours.
+  /// Swaps the whole set of nexthops atomically, or makes the route if the kernel dropped it. Only
+  /// for a route known to be ours.
   void replace_route(const Route& route);
-  /// Deletes the route with this prefix, type, table and metric if it carries our protocol.
+  /// Deletes the route with this prefix, type, table and metric if it carries our protocol; ESRCH
+  /// where there is none.
   void delete_route(const Route& route);
 
  private:

@@ -19,8 +19,9 @@ struct Masquerade {
   std::string text() const;
 };
 
-/// What our table holds now; nothing where there is no such table. Throws std::system_error where
-/// nftables cannot be read (not permitted: EPERM).
+/// What our table holds now; nothing where there is no such table. A table that does not look as
+/// write_masquerade() makes it reads as an empty Masquerade, which equals none that is wanted.
+/// Throws std::system_error where nftables cannot be read (not permitted: EPERM).
 std::optional<Masquerade> read_masquerade();
 /// Replaces our table as one transaction, or makes it.
 void write_masquerade(const Masquerade& masquerade);

@@ -23,6 +23,7 @@ struct Prefix {
   std::string text() const;          // "10.0.0.0/8"
   std::string address_text() const;  // "10.0.0.0"
   bool is_host() const { return length == (v6 ? 128 : 32); }
+  Prefix network() const;      // the same with the host bits cleared
   bool has_host_bits() const;  // bits set beyond the length
   bool contains(const Prefix& inner) const;
 

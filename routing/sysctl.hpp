@@ -21,9 +21,10 @@ std::optional<std::string> read_sysctl(const std::string& key);
 void write_sysctl(const Sysctl& sysctl);
 /// Whether this process could write it here (read-only in a namespace: false).
 bool sysctl_writable(const std::string& key);
-/// Every other existing key whose value a write to `key` changes: ip_forward resets
-/// conf.{all,default,DEV}.forwarding; ipv6 conf.all.X sets every device's X. Kernel:
-/// Documentation/networking/ip-sysctl.rst. Sorted; without `key` itself.
+/// Every other existing key whose value a write to `key` can change. ip_forward (and its other
+/// name, ipv4 conf.all.forwarding) sets forwarding of `default` and of every device and
+/// conf.all.accept_redirects; five keys of ipv6 conf.all set every device's; an ipv4 `default` sets
+/// the devices' that were never written. Sorted; without `key` itself. To undo, write `key` first.
 std::vector<std::string> sysctl_fan_out(const std::string& key);
 
 }  // namespace tunorch::routing

@@ -1,0 +1,198 @@
+#include "orchestrator/config_bundles.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "orchestrator/config_values.hpp"
+
+namespace tunorch {
+namespace {
+
+int to_int(std::optional<std::int64_t> value) {
+  return static_cast<int>(value.value());
+}
+
+void check_node_exists(const std::string& name, const std::string& place, const Cluster& cluster,
+                       Report& report) {
+  if (name.empty() || cluster.find_node(name) != nullptr) return;
+  std::vector<std::string> names;
+  for (const Node& node : cluster.nodes) names.push_back(node.name);
+  std::string hint = did_you_mean(name, names);
+  if (hint.empty()) hint = "; allowed: a name from nodes";
+  report.add(place, fmt::format("there is no node {}{}", shown(name), hint));
+}
+
+void read_ends(const Section& section, Bundle& bundle, const Cluster& cluster, Report& report) {
+  bundle.listen = section.text("listen");
+  const std::string place = section.pointer_to("listen");
+  check_node_exists(bundle.listen, place, cluster, report);
+  const Node* listener = cluster.find_node(bundle.listen);
+  if (listener != nullptr && listener->endpoints.empty())
+    report.add(place, fmt::format("node '{}' listens but has no endpoint; add `endpoint:` with the "
+                                  "IP address that is dialed",
+                                  bundle.listen));
+  std::set<std::string> seen;
+  for (const Section::Item& item : section.list("dial")) {
+    bundle.dial.push_back(item.text);
+    check_node_exists(item.text, item.pointer, cluster, report);
+    if (item.text == bundle.listen)
+      report.add(item.pointer,
+                 fmt::format("node '{}' would dial itself; allowed: nodes other than the listener",
+                             item.text));
+    if (!seen.insert(item.text).second)
+      report.add(item.pointer, fmt::format("node {} is in dial twice", shown(item.text)));
+  }
+}
+
+bool looks_like_address(const std::string& text) {
+  return text.find(':') != text.npos || text.find_first_not_of("0123456789.") == text.npos;
+}
+
+/// A dialer cannot connect an IPv4 socket to an IPv6 address, nor the other way.
+void check_bind(const Tunnel& tunnel, const std::string& place, const Node* listener,
+                Report& report) {
+  if (tunnel.bind.empty()) return;
+  const std::optional<Prefix> address = Prefix::parse(tunnel.bind);
+  constexpr std::size_t longest_device_name = 15;  // IFNAMSIZ - 1
+  if (!address) {
+    if (looks_like_address(tunnel.bind) || tunnel.bind.size() > longest_device_name)
+      report.add(place, fmt::format("bind {} is neither an IP address nor a device name (1 to {} "
+                                    "letters)",
+                                    shown(tunnel.bind), longest_device_name));
+    return;
+  }
+  if (listener == nullptr || listener->endpoints.empty() || tunnel.id < 0) return;
+  const std::string& endpoint =
+      listener->endpoints[static_cast<std::size_t>(tunnel.id) % listener->endpoints.size()];
+  if (Prefix::parse(endpoint)->v6 != address->v6)
+    report.add(place, fmt::format("bind {} cannot reach the endpoint {} of tunnel {}: one is IPv4, "
+                                  "the other IPv6",
+                                  tunnel.bind, endpoint, tunnel.id));
+}
+
+void read_tunnels(const Section& section, Bundle& bundle, const Cluster& cluster, Report& report) {
+  if (!section.is_list("tunnels")) {
+    const int count = to_int(section.integer("tunnels"));
+    for (int id = 0; id < count; ++id) bundle.tunnels.emplace_back().id = id;
+    return;
+  }
+  std::set<int> ids;
+  for (const Section& item : section.sections("tunnels")) {
+    Tunnel tunnel;
+    const auto place_in_list = static_cast<std::int64_t>(bundle.tunnels.size());
+    tunnel.id = static_cast<int>(item.integer("id").value_or(place_in_list));
+    tunnel.weight = static_cast<unsigned>(item.integer("weight").value());
+    tunnel.bind = item.text("bind");
+    item.text("engine");
+    if (!ids.insert(tunnel.id).second)
+      report.add(item.pointer_to("id"),
+                 fmt::format("tunnel id {} is taken twice in bundle '{}'; give another id, 0 to 63",
+                             tunnel.id, bundle.name));
+    check_bind(tunnel, item.pointer_to("bind"), cluster.find_node(bundle.listen), report);
+    bundle.tunnels.push_back(std::move(tunnel));
+  }
+}
+
+void read_port(const Section& section, Bundle& bundle, Report& report) {
+  bundle.port = static_cast<std::uint16_t>(section.integer("port").value());
+  int highest_id = 0;
+  for (const Tunnel& tunnel : bundle.tunnels) highest_id = std::max(highest_id, tunnel.id);
+  constexpr int last_port = 65535;
+  if (bundle.port + highest_id > last_port)
+    report.add(section.pointer_to("port"),
+               fmt::format("port {} leaves no room for tunnel {}; allowed: at most {}", bundle.port,
+                           highest_id, last_port - highest_id));
+}
+
+HealthOptions read_health(const Section& section) {
+  return {.interval = section.duration("interval").value(),
+          .timeout = section.duration("timeout").value(),
+          .rise = to_int(section.integer("rise")),
+          .fall = to_int(section.integer("fall"))};
+}
+
+SocketOptions read_sockets(const Section& section) {
+  return {.sndbuf_bytes = section.size_bytes("sndbuf"),
+          .rcvbuf_bytes = section.size_bytes("rcvbuf"),
+          .congestion = section.text("congestion")};
+}
+
+RestartOptions read_restart(const Section& section, Report& report) {
+  const RestartOptions restart = {.backoff = section.duration("backoff").value(),
+                                  .max_backoff = section.duration("max_backoff").value(),
+                                  .quarantine_after = to_int(section.integer("quarantine_after"))};
+  if (restart.backoff > restart.max_backoff)
+    report.add(section.pointer_to(section.has("backoff") ? "backoff" : "max_backoff"),
+               fmt::format("backoff {} is longer than max_backoff {}",
+                           duration_text(restart.backoff.count()),
+                           duration_text(restart.max_backoff.count())));
+  return restart;
+}
+
+LinkOptions read_link(const Section& section) {
+  return {.mtu = static_cast<unsigned>(section.integer("mtu").value()),
+          .txqueuelen = static_cast<unsigned>(section.integer("txqueuelen").value())};
+}
+
+Bundle read_bundle(const std::string& name, const Section& section, const Cluster& cluster,
+                   Report& report) {
+  Bundle bundle;
+  bundle.name = name;
+  read_ends(section, bundle, cluster, report);
+  read_tunnels(section, bundle, cluster, report);
+  read_port(section, bundle, report);
+  // The values not supported yet are refused on reading; there is nothing to keep of these two.
+  section.text("engine");
+  section.text("transport");
+  bundle.cipher = section.text("cipher");
+  bundle.streams = to_int(section.integer("streams"));
+  bundle.link = read_link(section.section("link"));
+  bundle.sockets = read_sockets(section.section("sockets"));
+  bundle.health = read_health(section.section("health"));
+  const Section balance = section.section("balance");
+  balance.text("mode");
+  bundle.hash = balance.text("hash");
+  bundle.min_live = to_int(section.integer("min_live"));
+  if (bundle.min_live > static_cast<int>(bundle.tunnels.size()) &&
+      !report.is_wrong(section.pointer_to("tunnels")))
+    report.add(section.pointer_to("min_live"),
+               fmt::format("min_live {} is more than there are tunnels; allowed: 1 to {}",
+                           bundle.min_live, bundle.tunnels.size()));
+  bundle.restart = read_restart(section.section("restart"), report);
+  bundle.all_down =
+      section.text("all_down") == "withdraw" ? AllDown::withdraw : AllDown::unreachable;
+  bundle.isolate = section.boolean("isolate").value();
+  return bundle;
+}
+
+/// Two bundles between the same two nodes would carry the same routes, and only one can have them.
+void check_joined_once(const Cluster& cluster, Report& report) {
+  std::map<std::pair<std::string, std::string>, std::string> joined;
+  for (const Bundle& bundle : cluster.bundles)
+    for (const std::string& dialer : std::set(bundle.dial.begin(), bundle.dial.end())) {
+      const auto [found, fresh] =
+          joined.try_emplace(std::minmax(bundle.listen, dialer), bundle.name);
+      if (!fresh)
+        report.add(fmt::format("bundles/{}/dial", bundle.name),
+                   fmt::format("nodes '{}' and '{}' are joined by bundle '{}' already; give that "
+                               "bundle more tunnels",
+                               dialer, bundle.listen, found->second));
+    }
+}
+
+}  // namespace
+
+void read_bundles(const Section& file, Cluster& cluster, Report& report) {
+  for (const auto& [name, section] : file.named("bundles"))
+    cluster.bundles.push_back(read_bundle(name, section, cluster, report));
+  check_joined_once(cluster, report);
+}
+
+}  // namespace tunorch

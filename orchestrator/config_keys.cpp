@@ -1,0 +1,268 @@
+#include "orchestrator/config_keys.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "orchestrator/config_values.hpp"
+
+namespace tunorch {
+namespace {
+
+constexpr std::int64_t ms = 1;
+constexpr std::int64_t s = 1000;
+constexpr std::int64_t m = 60 * s;
+constexpr std::int64_t h = 60 * m;
+constexpr std::int64_t KiB = 1024;
+constexpr std::int64_t GiB = KiB * KiB * KiB;
+
+// A node's name is a file name in pki.dir (where ca.crt and ca.key stand too) and a dNSName
+// (RFC 5280, 4.2.1.6; RFC 1123, 2.1).
+constexpr std::string_view node_pattern =
+    R"(^(?!ca$)(?=.{1,63}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$)";
+constexpr std::string_view node_text =
+    "1 to 63 of a-z, 0-9, '-' and '.', each part beginning and ending with a letter or digit, "
+    "and not 'ca'";
+// dev_valid_name() in net/core/dev.c takes more; what it takes beyond this nobody wants to quote.
+constexpr std::string_view device_pattern = R"(^[A-Za-z0-9_][A-Za-z0-9._@+-]{0,14}$)";
+constexpr std::string_view device_text = "a device name: 1 to 15 of letters, digits and . _ @ + -";
+
+// clang-format off
+constexpr Key table[] = {
+  {.path = "cluster", .kind = Kind::text, .pattern = "^[a-z0-9][a-z0-9-]{0,30}$",
+   .words = "1 to 31 of a-z, 0-9 and '-', not beginning with '-'", .required = true,
+   .sentence = "Name of the cluster; it marks every link that is made."},
+  {.path = "protocol", .kind = Kind::integer, .min = 5, .max = 255, .initial = "116",
+   .sentence = "Routing protocol number that marks our routes; not one of another daemon."},
+  {.path = "link_net", .kind = Kind::prefix, .min = 8, .max = 20, .initial = "198.18.0.0/15",
+   .sentence = "IPv4 network, /8 to /20, cut into 64 subnets, one a tunnel, for probes and "
+               "gateways only."},
+  {.path = "nodes", .kind = Kind::named, .min = 1, .max = 4096, .pattern = node_pattern,
+   .words = node_text, .required = true,
+   .sentence = "The hosts, by name; each runs the same file and picks its own part."},
+  {.path = "bundles", .kind = Kind::named, .min = 1, .max = 256,
+   .pattern = "^[a-z][a-z0-9-]{0,10}$",
+   .words = "1 to 11 of a-z, 0-9 and '-', beginning with a letter (<bundle>-<k> is a "
+                   "device name)",
+   .required = true,
+   .sentence = "The bundles of parallel tunnels, by name."},
+  {.path = "tuning", .sentence = "Kernel settings made while the cluster is applied."},
+  {.path = "pki", .sentence = "Where certificates and keys are."},
+  {.path = "metrics", .kind = Kind::later, .sentence = "An address for Prometheus to scrape."},
+
+  {.path = "nodes/*", .sentence = "One host."},
+  {.path = "nodes/*/endpoint", .kind = Kind::addresses, .min = 1, .max = 64,
+   .sentence = "IP address that others dial, or a list: tunnel k uses address k modulo their "
+               "number. A listening node needs one; none unless given."},
+  {.path = "nodes/*/inner", .kind = Kind::inner, .min = 1, .max = 64, .required = true,
+   .sentence = "The node's own addresses in the bundle; they live on lo, and the first of a "
+               "family is the source of all traffic into the bundle."},
+  {.path = "nodes/*/subnets", .kind = Kind::subnets, .min = 0, .max = 4096, .initial = "[]",
+   .sentence = "Networks that can be reached through this node."},
+  {.path = "nodes/*/masquerade", .kind = Kind::text, .pattern = device_pattern,
+   .words = device_text,
+   .sentence = "Device behind which traffic that leaves the bundle gets the device's own "
+               "address (NAT); none unless given."},
+  {.path = "nodes/*/link_host", .kind = Kind::integer, .min = 1, .max = (1 << 18) - 2,
+   .sentence = "The node's number in every link subnet; made from its name unless given."},
+
+  {.path = "bundles/*", .sentence = "Parallel tunnels to one listening node."},
+  {.path = "bundles/*/listen", .kind = Kind::text, .pattern = node_pattern,
+   .words = node_text, .required = true,
+   .sentence = "The node that accepts the connections."},
+  {.path = "bundles/*/dial", .kind = Kind::names, .min = 1, .max = 4096,
+   .pattern = node_pattern, .words = node_text, .required = true,
+   .sentence = "The nodes that open the connections."},
+  {.path = "bundles/*/tunnels", .kind = Kind::tunnels, .min = 1, .max = 64, .unit = "tunnels",
+   .initial = "4",
+   .sentence = "How many tunnels, or a list with one map a tunnel."},
+  {.path = "bundles/*/engine", .kind = Kind::choice, .values = "native",
+   .later = "openvpn|wireguard|command", .initial = "native",
+   .sentence = "What kind of process serves the tunnels."},
+  {.path = "bundles/*/transport", .kind = Kind::choice, .values = "tls", .later = "postgres",
+   .initial = "tls", .sentence = "What carries the native engine's bytes."},
+  {.path = "bundles/*/postgres", .kind = Kind::later,
+   .sentence = "Options of the postgres transport."},
+  {.path = "bundles/*/port", .kind = Kind::integer, .min = 1, .max = 65535, .initial = "4430",
+   .sentence = "Tunnel k listens on TCP port `port` + k, at most 65535."},
+  {.path = "bundles/*/cipher", .kind = Kind::choice,
+   .values = "auto|aes-128-gcm|chacha20-poly1305", .initial = "auto",
+   .sentence = "TLS 1.3 cipher; auto picks by the CPU's features."},
+  {.path = "bundles/*/streams", .kind = Kind::integer, .min = 1, .max = 1, .later_max = 16,
+   .unit = "connections", .initial = "1", .sentence = "Connections and threads in each tunnel."},
+  {.path = "bundles/*/link", .sentence = "The tunnels' devices."},
+  {.path = "bundles/*/link/mtu", .kind = Kind::integer, .min = 1280, .max = 65535,
+   .words = "IPv6 needs 1280, RFC 8200", .unit = "bytes", .initial = "1500",
+   .sentence = "MTU; IPv6 needs 1280 (RFC 8200, section 5)."},
+  {.path = "bundles/*/link/txqueuelen", .kind = Kind::integer, .min = 1, .max = 100'000,
+   .unit = "packets", .initial = "500",
+   .sentence = "Packets a device may queue; a native packet has up to 64 KiB."},
+  {.path = "bundles/*/sockets", .sentence = "The tunnels' outer TCP connections."},
+  {.path = "bundles/*/sockets/sndbuf", .kind = Kind::size, .min = 4 * KiB, .max = GiB,
+   .initial = "auto", .sentence = "SO_SNDBUF of the connections; auto leaves it to the kernel."},
+  {.path = "bundles/*/sockets/rcvbuf", .kind = Kind::size, .min = 4 * KiB, .max = GiB,
+   .initial = "auto", .sentence = "SO_RCVBUF of the connections; auto leaves it to the kernel."},
+  {.path = "bundles/*/sockets/congestion", .kind = Kind::text, .pattern = "^[a-z0-9_]{1,15}$",
+   .words = "auto, or 1 to 15 of a-z, 0-9 and '_'", .initial = "auto",
+   .sentence = "TCP congestion control of the connections; auto is bbr where the kernel has it."},
+  {.path = "bundles/*/health", .sentence = "When a tunnel is up or down."},
+  {.path = "bundles/*/health/interval", .kind = Kind::duration, .min = 10 * ms, .max = m,
+   .initial = "200ms", .sentence = "Time between two probes of a tunnel."},
+  {.path = "bundles/*/health/timeout", .kind = Kind::duration, .min = 10 * ms, .max = m,
+   .initial = "300ms", .sentence = "A probe unanswered for so long is lost."},
+  {.path = "bundles/*/health/rise", .kind = Kind::integer, .min = 1, .max = 100,
+   .unit = "probes", .initial = "3",
+   .sentence = "Answered probes in a row that bring a tunnel up."},
+  {.path = "bundles/*/health/fall", .kind = Kind::integer, .min = 1, .max = 100,
+   .unit = "probes", .initial = "3",
+   .sentence = "Lost probes in a row that take a tunnel down."},
+  {.path = "bundles/*/balance", .sentence = "How flows spread over the tunnels."},
+  {.path = "bundles/*/balance/mode", .kind = Kind::choice, .values = "auto",
+   .later = "resilient|hash", .initial = "auto",
+   .sentence = "Kind of nexthop group; auto takes the best the kernel has."},
+  {.path = "bundles/*/balance/hash", .kind = Kind::choice, .values = "l3|l4", .initial = "l4",
+   .sentence = "What keeps a flow on its tunnel: addresses (l3), or addresses and ports (l4)."},
+  {.path = "bundles/*/balance/buckets", .kind = Kind::later,
+   .sentence = "Buckets of a resilient group."},
+  {.path = "bundles/*/balance/idle_timer", .kind = Kind::later,
+   .sentence = "Idle time after which a bucket of a resilient group may move."},
+  {.path = "bundles/*/balance/unbalanced_timer", .kind = Kind::later,
+   .sentence = "Time after which busy buckets of a resilient group move too."},
+  {.path = "bundles/*/min_live", .kind = Kind::integer, .min = 1, .max = 64,
+   .unit = "tunnels", .initial = "1",
+   .sentence = "Tunnels that probes alone never take away; at most the number of tunnels."},
+  {.path = "bundles/*/restart", .sentence = "How a worker that ended is started again."},
+  {.path = "bundles/*/restart/backoff", .kind = Kind::duration, .min = 10 * ms, .max = h,
+   .initial = "200ms", .sentence = "First pause before a start; it doubles with each failure."},
+  {.path = "bundles/*/restart/max_backoff", .kind = Kind::duration, .min = 10 * ms, .max = h,
+   .initial = "30s", .sentence = "Longest pause before a start; not below `backoff`."},
+  {.path = "bundles/*/restart/quarantine_after", .kind = Kind::integer, .min = 1, .max = 1000,
+   .unit = "starts", .initial = "10",
+   .sentence = "Failed starts in a row after which a tunnel is left alone."},
+  {.path = "bundles/*/all_down", .kind = Kind::choice, .values = "unreachable|withdraw",
+   .initial = "unreachable",
+   .sentence = "With every tunnel down: answer unreachable (nothing leaks), or withdraw the "
+               "routes."},
+  {.path = "bundles/*/isolate", .kind = Kind::boolean, .initial = "true",
+   .sentence = "Whether dialers of the listener cannot reach each other."},
+  {.path = "bundles/*/metrics", .kind = Kind::later,
+   .sentence = "What is exported about this bundle."},
+
+  {.path = "bundles/*/tunnels/*", .sentence = "One tunnel."},
+  {.path = "bundles/*/tunnels/*/id", .kind = Kind::integer, .min = 0, .max = 63,
+   .sentence = "Fixes the device name <bundle>-<id> and the port; the place in the list, from 0, "
+               "unless given."},
+  {.path = "bundles/*/tunnels/*/weight", .kind = Kind::integer, .min = 1, .max = 256,
+   .initial = "1", .sentence = "Share of the flows against the other tunnels' weights."},
+  {.path = "bundles/*/tunnels/*/bind", .kind = Kind::text,
+   .pattern = "^[A-Za-z0-9_:][A-Za-z0-9._@+:-]{0,44}$",
+   .words = "an IP address or a device name of the dialing node",
+   .sentence = "The dialer's local IP address or device to dial from; any unless given."},
+  {.path = "bundles/*/tunnels/*/engine", .kind = Kind::choice, .values = "native",
+   .later = "openvpn|wireguard|command",
+   .sentence = "What kind of process serves this tunnel; the bundle's unless given."},
+  {.path = "bundles/*/tunnels/*/priority", .kind = Kind::later,
+   .sentence = "Tunnels of a lower priority carry traffic only when those above are down."},
+
+  {.path = "tuning/profile", .kind = Kind::choice, .values = "balanced|none",
+   .later = "throughput", .initial = "balanced",
+   .sentence = "Set of kernel settings; a key given by itself beats it."},
+  {.path = "tuning/sysctl", .kind = Kind::settings, .min = 0, .max = 256,
+   .pattern = R"(^(?=.{1,128}$)net(\.[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*)+$)",
+   .words = "a sysctl that begins with 'net.', as in net.ipv4.tcp_rmem; a device's dots "
+                   "are written as '/'",
+   .sentence = "Kernel settings by their dotted names below net."},
+  {.path = "tuning/conntrack", .sentence = "Timeouts of connection tracking."},
+  {.path = "tuning/conntrack/udp_timeout", .kind = Kind::duration, .min = s, .max = 24 * h,
+   .sentence = "net.netfilter.nf_conntrack_udp_timeout, whole seconds; the kernel's unless given."},
+  {.path = "tuning/conntrack/tcp_time_wait", .kind = Kind::duration, .min = s, .max = 24 * h,
+   .sentence = "net.netfilter.nf_conntrack_tcp_timeout_time_wait, whole seconds; the kernel's "
+               "unless given."},
+
+  {.path = "pki/dir", .kind = Kind::text, .pattern = "^.{1,255}$",
+   .words = "a path of at most 255 bytes", .initial = "pki",
+   .sentence = "Folder of ca.crt, NODE.crt and NODE.key, relative to the file; keys must not be "
+               "readable by others."},
+};
+// clang-format on
+
+std::string bounds(std::int64_t low, std::int64_t high, std::string (*text)(std::int64_t)) {
+  return fmt::format("{} to {}", text(low), text(high));
+}
+
+std::string count_of(const Key& key, std::string_view what) {
+  return key.max > 64 ? fmt::format("a list of {}", what)
+                      : fmt::format("a list of {}, {} to {}", what, key.min, key.max);
+}
+
+}  // namespace
+
+std::span<const Key> all_keys() {
+  return table;
+}
+
+const Key* find_key(std::string_view section, std::string_view name) {
+  const auto found = std::find_if(std::begin(table), std::end(table), [&](const Key& key) {
+    return key.parent() == section && key.name() == name;
+  });
+  return found == std::end(table) ? nullptr : found;
+}
+
+std::vector<const Key*> keys_of(std::string_view section) {
+  std::vector<const Key*> found;
+  for (const Key& key : table)
+    if (key.parent() == section && key.name() != "*") found.push_back(&key);
+  return found;
+}
+
+std::vector<std::string> choices(std::string_view values) {
+  std::vector<std::string> parts;
+  while (!values.empty()) {
+    const std::size_t bar = std::min(values.find('|'), values.size());
+    parts.emplace_back(values.substr(0, bar));
+    values.remove_prefix(std::min(bar + 1, values.size()));
+  }
+  return parts;
+}
+
+std::string allowed(const Key& key) {
+  switch (key.kind) {
+    case Kind::section:
+    case Kind::later:
+      return "a map";
+    case Kind::named:
+      return "a map by name";
+    case Kind::settings:
+      return "a map from names to values";
+    case Kind::integer:
+      if (key.min == key.max) return fmt::format("{}", key.min);
+      return fmt::format("a whole number, {} to {}{}", key.min, key.max,
+                         key.words.empty() ? "" : fmt::format(" ({})", key.words));
+    case Kind::boolean:
+      return "true or false";
+    case Kind::choice:
+      return fmt::format("{}", fmt::join(choices(key.values), ", "));
+    case Kind::text:
+      return std::string(key.words);
+    case Kind::duration:
+      return "a duration, " + bounds(key.min, key.max, duration_text);
+    case Kind::size:
+      return "auto, or a size, " + bounds(key.min, key.max, size_text);
+    case Kind::prefix:
+      return fmt::format("an IPv4 network, /{} to /{}", key.min, key.max);
+    case Kind::addresses:
+      return "an IP address or a list of them";
+    case Kind::inner:
+      return count_of(key, "IP addresses");
+    case Kind::subnets:
+      return count_of(key, "networks");
+    case Kind::names:
+      return count_of(key, "node names");
+    case Kind::tunnels:
+      return fmt::format("a whole number, {0} to {1}, or a list of {0} to {1} maps", key.min,
+                         key.max);
+  }
+  return {};
+}
+
+}  // namespace tunorch

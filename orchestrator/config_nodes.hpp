@@ -1,0 +1,16 @@
+// The nodes of a cluster file: their addresses and prefixes, and what two nodes may not share.
+// Knows nothing of bundles.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "orchestrator/cluster.hpp"
+#include "orchestrator/config_section.hpp"
+
+namespace tunorch {
+
+/// Fills cluster.nodes; cluster.link_net is set before.
+void read_nodes(const Section& file, Cluster& cluster, Report& report);
+
+}  // namespace tunorch

@@ -1,0 +1,435 @@
+#include "orchestrator/pki.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <openssl/bn.h>
+#include <openssl/ec.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+#include <openssl/x509v3.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <memory>
+#include <span>
+#include <stdexcept>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include "routing/fd.hpp"
+
+namespace tunorch {
+namespace {
+
+namespace fs = std::filesystem;
+using routing::Fd;
+
+template <auto Free>
+struct FreeWith {
+  template <typename T>
+  void operator()(T* object) const {
+    Free(object);
+  }
+};
+template <typename T, auto Free>
+using Owned = std::unique_ptr<T, FreeWith<Free>>;
+
+using Certificate = Owned<X509, X509_free>;
+using Key = Owned<EVP_PKEY, EVP_PKEY_free>;
+using Bio = Owned<BIO, BIO_free_all>;
+using BigNumber = Owned<BIGNUM, BN_free>;
+using Extension = Owned<X509_EXTENSION, X509_EXTENSION_free>;
+using Store = Owned<X509_STORE, X509_STORE_free>;
+using StoreContext = Owned<X509_STORE_CTX, X509_STORE_CTX_free>;
+
+[[noreturn]] void fail(std::string_view verb, const fs::path& path, std::string_view cause) {
+  throw std::runtime_error(fmt::format("cannot {} {}: {}", verb, path.string(), cause));
+}
+
+[[noreturn]] void fail_errno(std::string_view verb, const fs::path& path, int error) {
+  fail(verb, path, std::generic_category().message(error));
+}
+
+/// For calls that fail only for want of memory or entropy.
+void require(bool done, std::string_view what) {
+  if (done) return;
+  std::array<char, 256> reason{};
+  ERR_error_string_n(ERR_get_error(), reason.data(), reason.size());
+  ERR_clear_error();
+  throw std::runtime_error(fmt::format("cannot {}: {}", what, reason.data()));
+}
+
+// Files ---------------------------------------------------------------------------------------
+
+enum class Secret : std::uint8_t { no, yes };
+
+std::string read_file(const fs::path& path, Secret secret) {
+  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.valid() && errno == ENOENT)
+    fail("read", path, "it does not exist; make it with `tunorch pki init`, or copy it here");
+  if (!file.valid()) fail_errno("read", path, errno);
+  struct stat status {};
+  if (::fstat(file.get(), &status) != 0) fail_errno("read", path, errno);
+  if (secret == Secret::yes && (status.st_mode & 077) != 0)
+    fail("use", path,
+         fmt::format("others can read it (mode {:04o}); run chmod 600 {}", status.st_mode & 07777,
+                     path.string()));
+  constexpr std::size_t longest = 64 * 1024;  // a PEM file has a few hundred bytes
+  std::string text(longest + 1, '\0');
+  std::size_t size = 0;
+  while (size < text.size()) {
+    const ssize_t got = ::read(file.get(), text.data() + size, text.size() - size);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail_errno("read", path, errno);
+    if (got == 0) break;
+    size += static_cast<std::size_t>(got);
+  }
+  if (size > longest) fail("use", path, fmt::format("larger than {} bytes", longest));
+  text.resize(size);
+  return text;
+}
+
+/// Takes a half-written file away again, whatever went wrong.
+struct Unfinished {
+  std::string path;
+  ~Unfinished() {
+    if (!path.empty()) ::unlink(path.c_str());
+  }
+};
+
+/// Whole or not at all, also over a power cut. mkostemp makes the file with mode 0600 and O_EXCL: a
+/// key is never readable by others, not for an instant.
+void write_file(const fs::path& path, std::string_view text, mode_t mode) {
+  Unfinished temporary{path.string() + ".XXXXXX"};
+  const Fd file(::mkostemp(temporary.path.data(), O_CLOEXEC));
+  if (!file.valid()) {
+    temporary.path.clear();
+    fail_errno("write", path, errno);
+  }
+  while (!text.empty()) {
+    const ssize_t put = ::write(file.get(), text.data(), text.size());
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) fail_errno("write", path, errno);
+    text.remove_prefix(static_cast<std::size_t>(put));
+  }
+  if (::fchmod(file.get(), mode) != 0 || ::fsync(file.get()) != 0 ||
+      ::rename(temporary.path.c_str(), path.c_str()) != 0)
+    fail_errno("write", path, errno);
+  temporary.path.clear();
+  const Fd folder(::open(path.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!folder.valid() || ::fsync(folder.get()) != 0) fail_errno("write", path.parent_path(), errno);
+}
+
+void make_folder(const fs::path& dir) {
+  std::error_code ignored;  // mkdir says it better
+  fs::create_directories(dir.parent_path(), ignored);
+  if (::mkdir(dir.c_str(), 0700) != 0 && errno != EEXIST) fail_errno("make", dir, errno);
+}
+
+// PEM -----------------------------------------------------------------------------------------
+
+Bio reader(const std::string& text) {
+  Bio bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
+  require(bio != nullptr, "read PEM");
+  return bio;
+}
+
+/// Without this OpenSSL asks the terminal for the passphrase of an encrypted key.
+int no_passphrase(char*, int, int, void*) {
+  return 0;
+}
+
+Certificate parse_certificate(const std::string& pem, const fs::path& path) {
+  Certificate certificate(PEM_read_bio_X509(reader(pem).get(), nullptr, no_passphrase, nullptr));
+  ERR_clear_error();
+  if (!certificate) fail("use", path, "it is not a certificate in PEM");
+  return certificate;
+}
+
+Key parse_key(const std::string& pem, const fs::path& path) {
+  Key key(PEM_read_bio_PrivateKey(reader(pem).get(), nullptr, no_passphrase, nullptr));
+  ERR_clear_error();
+  if (!key) fail("use", path, "it is not a private key in PEM without a passphrase");
+  return key;
+}
+
+template <typename Write>
+std::string to_pem(Write write) {
+  const Bio bio(BIO_new(BIO_s_mem()));
+  require(bio != nullptr && write(bio.get()) == 1, "write PEM");
+  char* data = nullptr;
+  const long size = BIO_get_mem_data(bio.get(), &data);
+  return {data, static_cast<std::size_t>(size)};
+}
+
+std::string to_pem(X509* certificate) {
+  return to_pem([&](BIO* bio) { return PEM_write_bio_X509(bio, certificate); });
+}
+
+std::string to_pem(EVP_PKEY* key) {
+  return to_pem([&](BIO* bio) {
+    return PEM_write_bio_PrivateKey(bio, key, nullptr, nullptr, 0, nullptr, nullptr);
+  });
+}
+
+// Making certificates -------------------------------------------------------------------------
+
+struct ExtensionText {
+  int nid;
+  std::string value;  // in the words of x509v3_config(5)
+};
+
+struct Template {
+  std::string common_name;
+  std::chrono::seconds life;
+  std::vector<ExtensionText> extensions;
+};
+
+Template ca_template(const std::string& cluster) {
+  return {cluster + " CA",
+          ca_life,
+          {{NID_basic_constraints, "critical,CA:TRUE,pathlen:0"},
+           {NID_key_usage, "critical,keyCertSign,cRLSign"},
+           {NID_subject_key_identifier, "hash"}}};
+}
+
+/// Every node may listen in one bundle and dial in another, so each is a server and a client. The
+/// name is a checked node name: without commas, it cannot add a SAN of its own.
+Template node_template(const std::string& node) {
+  return {node,
+          node_life,
+          {{NID_basic_constraints, "critical,CA:FALSE"},
+           {NID_key_usage, "critical,digitalSignature"},
+           {NID_ext_key_usage, "serverAuth,clientAuth"},
+           {NID_subject_key_identifier, "hash"},
+           {NID_authority_key_identifier, "keyid:always"},
+           {NID_subject_alt_name, "DNS:" + node}}};
+}
+
+void set_random_serial(X509* certificate) {
+  constexpr int bits = 128;  // RFC 5280, 4.1.2.2: at most 20 octets, unique without a counter file
+  const BigNumber number(BN_new());
+  require(number && BN_rand(number.get(), bits, BN_RAND_TOP_ANY, BN_RAND_BOTTOM_ANY) == 1 &&
+              BN_to_ASN1_INTEGER(number.get(), X509_get_serialNumber(certificate)) != nullptr,
+          "make a serial number");
+}
+
+void set_times(X509* certificate, PkiTime now, std::chrono::seconds life) {
+  const std::time_t start = std::chrono::system_clock::to_time_t(now - backdated);
+  const std::time_t end = std::chrono::system_clock::to_time_t(now + life);
+  require(ASN1_TIME_set(X509_getm_notBefore(certificate), start) != nullptr &&
+              ASN1_TIME_set(X509_getm_notAfter(certificate), end) != nullptr,
+          "set a certificate's times");
+}
+
+void add_extensions(X509* certificate, X509* issuer, const std::vector<ExtensionText>& extensions) {
+  X509V3_CTX context;
+  X509V3_set_ctx_nodb(&context);
+  X509V3_set_ctx(&context, issuer, certificate, nullptr, nullptr, 0);
+  for (const ExtensionText& text : extensions) {
+    const Extension extension(X509V3_EXT_conf_nid(nullptr, &context, text.nid, text.value.c_str()));
+    require(extension && X509_add_ext(certificate, extension.get(), -1) == 1,
+            "add a certificate's extension");
+  }
+}
+
+struct Authority {
+  Certificate certificate;
+  Key key;
+};
+
+/// Signed by `ca`, or by itself where that is nullptr.
+Certificate make_certificate(const Template& form, EVP_PKEY* key, const Authority* ca,
+                             PkiTime now) {
+  Certificate certificate(X509_new());
+  require(certificate && X509_set_version(certificate.get(), X509_VERSION_3) == 1,
+          "make a certificate");
+  X509* const issuer = ca == nullptr ? certificate.get() : ca->certificate.get();
+  X509_NAME* const name = X509_get_subject_name(certificate.get());
+  set_random_serial(certificate.get());
+  set_times(certificate.get(), now, form.life);
+  require(X509_NAME_add_entry_by_NID(
+              name, NID_commonName, MBSTRING_UTF8,
+              reinterpret_cast<const unsigned char*>(form.common_name.c_str()), -1, -1, 0) == 1 &&
+              X509_set_issuer_name(certificate.get(), X509_get_subject_name(issuer)) == 1 &&
+              X509_set_pubkey(certificate.get(), key) == 1,
+          "fill in a certificate");
+  add_extensions(certificate.get(), issuer, form.extensions);
+  require(X509_sign(certificate.get(), ca == nullptr ? key : ca->key.get(), EVP_sha256()) > 0,
+          "sign a certificate");
+  return certificate;
+}
+
+Key make_key() {
+  Key key(EVP_EC_gen("P-256"));
+  require(key != nullptr, "make an EC key");
+  return key;
+}
+
+// Checking certificates -----------------------------------------------------------------------
+
+/// `judged` is the certificate that is wrong: the node's, or the CA's above it.
+[[noreturn]] void fail_verify(int error, const fs::path& judged, const fs::path& ca) {
+  switch (error) {
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+      fail("use", judged,
+           judged == ca ? "it has expired; remove the whole folder and run `tunorch pki init`"
+                        : "it has expired; remove it and run `tunorch pki init`");
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+      fail("use", judged, "it is not valid yet; set this host's clock");
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+    case X509_V_ERR_CERT_SIGNATURE_FAILURE:
+      fail("use", judged,
+           fmt::format("it is not signed by {}; copy both from the host where `tunorch pki init` "
+                       "ran",
+                       ca.string()));
+    default:
+      fail("use", judged, X509_verify_cert_error_string(error));
+  }
+}
+
+/// The judgement of the worker's TLS handshake, made here to say it in words before a worker
+/// starts.
+void verify(X509* certificate, const fs::path& path, X509* ca, const fs::path& ca_path,
+            PkiTime now) {
+  const Store store(X509_STORE_new());
+  const StoreContext context(X509_STORE_CTX_new());
+  require(store && context && X509_STORE_add_cert(store.get(), ca) == 1 &&
+              X509_STORE_CTX_init(context.get(), store.get(), certificate, nullptr) == 1,
+          "verify a certificate");
+  X509_STORE_CTX_set_time(context.get(), 0, std::chrono::system_clock::to_time_t(now));
+  if (X509_verify_cert(context.get()) == 1) return;
+  const bool of_ca = X509_STORE_CTX_get_error_depth(context.get()) > 0;
+  fail_verify(X509_STORE_CTX_get_error(context.get()), of_ca ? ca_path : path, ca_path);
+}
+
+void check_name_and_use(X509* certificate, const fs::path& path, const std::string& node) {
+  // As the worker checks its peer: a name in the subject counts for nothing (RFC 6125, 6.4.4).
+  constexpr unsigned flags = X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_WILDCARDS;
+  if (X509_check_host(certificate, node.data(), node.size(), flags, nullptr) != 1)
+    fail("use", path,
+         fmt::format("it is not for node '{}'; remove it and its key and run `tunorch pki init`",
+                     node));
+  for (const int purpose : {X509_PURPOSE_SSL_SERVER, X509_PURPOSE_SSL_CLIENT})
+    if (X509_check_purpose(certificate, purpose, 0) != 1)
+      fail("use", path,
+           "it is not for TLS servers and clients; remove it and its key and run "
+           "`tunorch pki init`");
+}
+
+void check_pair(X509* certificate, const fs::path& path, EVP_PKEY* key, const fs::path& key_path) {
+  const bool pair = X509_check_private_key(certificate, key) == 1;
+  ERR_clear_error();
+  if (!pair)
+    fail(
+        "use", key_path,
+        fmt::format("it is not the key of {}; copy both from the host where `tunorch pki init` ran",
+                    path.string()));
+}
+
+// What is there, and what is missing ------------------------------------------------------------
+
+Authority load_authority(const fs::path& certificate_path, const fs::path& key_path, PkiTime now) {
+  Authority ca{parse_certificate(read_file(certificate_path, Secret::no), certificate_path),
+               parse_key(read_file(key_path, Secret::yes), key_path)};
+  check_pair(ca.certificate.get(), certificate_path, ca.key.get(), key_path);
+  verify(ca.certificate.get(), certificate_path, ca.certificate.get(), certificate_path, now);
+  return ca;
+}
+
+void make_authority(const Cluster& cluster, const fs::path& certificate_path,
+                    const fs::path& key_path, PkiTime now) {
+  const Key key = make_key();
+  const Certificate certificate =
+      make_certificate(ca_template(cluster.name), key.get(), nullptr, now);
+  write_file(key_path, to_pem(key.get()), 0600);
+  write_file(certificate_path, to_pem(certificate.get()), 0644);
+}
+
+Authority ensure_authority(const Cluster& cluster, PkiTime now, std::vector<std::string>& lines) {
+  const fs::path certificate_path = PkiFiles::ca_certificate(cluster.pki_dir);
+  const fs::path key_path = PkiFiles::ca_key(cluster.pki_dir);
+  const bool has_certificate = fs::exists(certificate_path);
+  const bool has_key = fs::exists(key_path);
+  if (has_certificate && !has_key)
+    fail("sign with", certificate_path,
+         "ca.key is missing; run `tunorch pki init` where the CA's key is kept");
+  if (has_key && !has_certificate)
+    fail("sign with", key_path,
+         "ca.crt is missing; copy it here, or remove ca.key to begin with a new CA");
+  if (!has_key) make_authority(cluster, certificate_path, key_path, now);
+  for (const fs::path& path : {certificate_path, key_path})
+    lines.push_back(fmt::format("{} {}", has_key ? "kept" : "made", path.string()));
+  return load_authority(certificate_path, key_path, now);
+}
+
+void ensure_node(const fs::path& dir, const std::string& node, const Authority& ca, PkiTime now,
+                 std::vector<std::string>& lines) {
+  const fs::path certificate_path = PkiFiles::certificate(dir, node);
+  const fs::path key_path = PkiFiles::key(dir, node);
+  const bool has_certificate = fs::exists(certificate_path);
+  const bool has_key = fs::exists(key_path);
+  if (has_certificate && !has_key)
+    fail("use", certificate_path,
+         fmt::format("{} is missing; copy it here, or remove the certificate to make both anew",
+                     key_path.string()));
+  if (!has_key) write_file(key_path, to_pem(make_key().get()), 0600);
+  if (!has_certificate) {
+    const Key key = parse_key(read_file(key_path, Secret::yes), key_path);
+    const Certificate certificate = make_certificate(node_template(node), key.get(), &ca, now);
+    write_file(certificate_path, to_pem(certificate.get()), 0644);
+  }
+  load_keys(dir, node, now);
+  lines.push_back(
+      fmt::format("{} {}", has_certificate ? "kept" : "made", certificate_path.string()));
+  lines.push_back(fmt::format("{} {}", has_key ? "kept" : "made", key_path.string()));
+}
+
+}  // namespace
+
+fs::path PkiFiles::ca_certificate(const fs::path& dir) {
+  return dir / "ca.crt";
+}
+fs::path PkiFiles::ca_key(const fs::path& dir) {
+  return dir / "ca.key";
+}
+fs::path PkiFiles::certificate(const fs::path& dir, const std::string& node) {
+  return dir / (node + ".crt");
+}
+fs::path PkiFiles::key(const fs::path& dir, const std::string& node) {
+  return dir / (node + ".key");
+}
+
+std::vector<std::string> init_pki(const Cluster& cluster, PkiTime now) {
+  std::vector<std::string> lines;
+  make_folder(cluster.pki_dir);
+  const Authority ca = ensure_authority(cluster, now, lines);
+  for (const Node& node : cluster.nodes) ensure_node(cluster.pki_dir, node.name, ca, now, lines);
+  return lines;
+}
+
+NodeKeys load_keys(const fs::path& dir, const std::string& node, PkiTime now) {
+  const fs::path ca_path = PkiFiles::ca_certificate(dir);
+  const fs::path certificate_path = PkiFiles::certificate(dir, node);
+  const fs::path key_path = PkiFiles::key(dir, node);
+  NodeKeys keys{read_file(ca_path, Secret::no), read_file(certificate_path, Secret::no),
+                read_file(key_path, Secret::yes)};
+  const Certificate ca = parse_certificate(keys.ca_pem, ca_path);
+  const Certificate certificate = parse_certificate(keys.certificate_pem, certificate_path);
+  const Key key = parse_key(keys.key_pem, key_path);
+  check_pair(certificate.get(), certificate_path, key.get(), key_path);
+  verify(certificate.get(), certificate_path, ca.get(), ca_path, now);
+  check_name_and_use(certificate.get(), certificate_path, node);
+  return keys;
+}
+
+}  // namespace tunorch

@@ -1,0 +1,307 @@
+#include "routing/netlink.hpp"
+
+#include <linux/if_addr.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <netlink/attr.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <optional>
+#include <stdexcept>
+#include <system_error>
+#include <tuple>
+
+#include "routing/netlink_route.hpp"
+#include "routing/netlink_socket.hpp"
+
+namespace tunorch::routing {
+
+namespace {
+
+// include/uapi/linux/if_addr.h; by number, for libnl 3.7 does not know it and headers before 5.18
+// lack it. Kernels that do not know it ignore it: such an address is not found by its mark.
+constexpr int kIfaProto = 11;
+
+constexpr int kDumpAttempts = 10;
+
+[[noreturn]] void fail(const std::string& what, const Answer& answer) {
+  const std::string reason = answer.reason.empty() ? "" : " (" + answer.reason + ')';
+  throw std::system_error(answer.error, std::generic_category(), "cannot " + what + reason);
+}
+
+void check(int libnl_result) {
+  if (libnl_result < 0) throw std::bad_alloc();  // the nla_put family fails only for want of room
+}
+
+// Reads the list again when it changed meanwhile, up to a bound: a host whose tables never stand
+// still must not hold the caller for ever.
+template <class Parse>
+auto list(NetlinkSocket& socket, const Message& message, const std::string& what, Parse parse) {
+  std::vector<typename decltype(parse(nullptr))::value_type> items;
+  for (int attempt = 0; attempt < kDumpAttempts; ++attempt) {
+    items.clear();
+    const Answer answer = socket.dump(message.get(), [&](nlmsghdr* header) {
+      if (auto item = parse(header)) items.push_back(std::move(*item));
+    });
+    if (!answer.ok()) fail("list " + what, answer);
+    if (!answer.interrupted) return items;
+  }
+  fail("list " + what, {EAGAIN, "they change faster than they can be read"});
+}
+
+// ---- links
+
+using LinkAttributes = std::array<nlattr*, IFLA_MAX + 1>;
+
+std::string text_of(const nlattr* attribute) {
+  return attribute ? nla_get_string(attribute) : std::string();
+}
+
+unsigned number_of(const nlattr* attribute) {
+  return attribute ? nla_get_u32(attribute) : 0;
+}
+
+std::string kind_of(nlattr* link_info) {
+  if (!link_info) return "";
+  std::array<nlattr*, IFLA_INFO_MAX + 1> attributes{};
+  if (nla_parse_nested(attributes.data(), IFLA_INFO_MAX, link_info, nullptr) < 0) return "";
+  return text_of(attributes[IFLA_INFO_KIND]);
+}
+
+std::optional<Link> parse_link(nlmsghdr* header) {
+  LinkAttributes attributes{};
+  if (nlmsg_parse(header, sizeof(ifinfomsg), attributes.data(), IFLA_MAX, nullptr) < 0)
+    return std::nullopt;
+  const auto* info = static_cast<const ifinfomsg*>(nlmsg_data(header));
+  Link link;
+  link.name = text_of(attributes[IFLA_IFNAME]);
+  link.index = info->ifi_index;
+  link.alias = text_of(attributes[IFLA_IFALIAS]);
+  link.kind = kind_of(attributes[IFLA_LINKINFO]);
+  link.mtu = number_of(attributes[IFLA_MTU]);
+  link.txqueuelen = number_of(attributes[IFLA_TXQLEN]);
+  link.admin_up = (info->ifi_flags & IFF_UP) != 0;
+  link.carrier = attributes[IFLA_CARRIER] && nla_get_u8(attributes[IFLA_CARRIER]) != 0;
+  return link;
+}
+
+// By name, not index: no look-up that could be stale when the message arrives. RTM_SETLINK never
+// makes a device, as RTM_NEWLINK could.
+Message link_message(int type, const std::string& dev, ifinfomsg info = {}) {
+  Message message = make_message(type, 0, info);
+  check(nla_put_string(message.get(), IFLA_IFNAME, dev.c_str()));
+  return message;
+}
+
+// ---- addresses
+
+struct MarkedAddress {
+  Address address;
+  std::uint8_t protocol = 0;
+};
+
+std::optional<MarkedAddress> parse_address(nlmsghdr* header) {
+  std::array<nlattr*, kIfaProto + 1> attributes{};
+  if (nlmsg_parse(header, sizeof(ifaddrmsg), attributes.data(), kIfaProto, nullptr) < 0)
+    return std::nullopt;
+  const auto* info = static_cast<const ifaddrmsg*>(nlmsg_data(header));
+  if (info->ifa_family != AF_INET && info->ifa_family != AF_INET6) return std::nullopt;
+  // On a point-to-point address IFA_ADDRESS is the peer and IFA_LOCAL ours (rtnetlink(7)).
+  const nlattr* bytes = attributes[IFA_LOCAL] ? attributes[IFA_LOCAL] : attributes[IFA_ADDRESS];
+  if (!bytes) return std::nullopt;
+
+  MarkedAddress marked;
+  Prefix& prefix = marked.address.prefix;
+  prefix.v6 = info->ifa_family == AF_INET6;
+  prefix.length = info->ifa_prefixlen;
+  const auto size = std::min(static_cast<std::size_t>(nla_len(bytes)), prefix.bytes.size());
+  std::memcpy(prefix.bytes.data(), nla_data(bytes), size);
+  marked.address.dev = device_name(info->ifa_index);
+  if (attributes[kIfaProto]) marked.protocol = nla_get_u8(attributes[kIfaProto]);
+  return marked;
+}
+
+Message address_message(int type, int flags, const Address& address) {
+  ifaddrmsg info{};
+  info.ifa_family = address.prefix.v6 ? AF_INET6 : AF_INET;
+  info.ifa_prefixlen = address.prefix.length;
+  // It must serve as a source at once: duplicate detection would hold it back for a second or two,
+  // and a route's `src` is refused meanwhile.
+  info.ifa_flags = address.prefix.v6 ? IFA_F_NODAD : 0;
+  info.ifa_index = if_nametoindex(address.dev.c_str());
+  Message message = make_message(type, flags, info);
+  const int size = address.prefix.v6 ? 16 : 4;
+  check(nla_put(message.get(), IFA_LOCAL, size, address.prefix.bytes.data()));
+  check(nla_put(message.get(), IFA_ADDRESS, size, address.prefix.bytes.data()));
+  return message;
+}
+
+std::string text_of(const Address& address) {
+  return "address " + address.prefix.text() + " dev " + address.dev;
+}
+
+bool same_place(const Route& a, const Route& b) {
+  return a.dst == b.dst.network() && a.table == b.table && a.metric == b.metric;
+}
+
+}  // namespace
+
+struct Netlink::State {
+  std::uint8_t protocol;
+  NetlinkSocket socket;
+
+  void perform(const Message& message, const std::string& what) {
+    if (const Answer answer = socket.request(message.get()); !answer.ok()) fail(what, answer);
+  }
+
+  std::vector<MarkedAddress> list_addresses() {
+    auto addresses = list(socket, make_message(RTM_GETADDR, NLM_F_DUMP, ifaddrmsg{}), "addresses",
+                          parse_address);
+    std::ranges::sort(addresses, {}, &MarkedAddress::address);
+    return addresses;
+  }
+
+  std::vector<Route> list_routes(int family, std::uint32_t table) {
+    try {
+      return list(socket, dump_routes_message(family, table), "routes",
+                  [&](nlmsghdr* header) { return parse_route(header, table); });
+    } catch (const std::system_error& error) {
+      // The kernel makes a table with its first route (fib_new_table): none is an empty one.
+      if (error.code() == std::errc::no_such_file_or_directory) return {};
+      throw;
+    }
+  }
+
+  std::optional<Route> find_in_the_way(const Route& route) {
+    for (const Route& other : list_routes(route.dst.v6 ? AF_INET6 : AF_INET, route.table))
+      if (same_place(other, route)) return other;
+    return std::nullopt;
+  }
+};
+
+Netlink::Netlink(std::uint8_t protocol) : state_(new State{protocol, {}}) {
+  // In a request 0 means "any": a delete would take whatever route it finds (fib_table_delete).
+  if (protocol == 0) throw std::invalid_argument("cannot mark routes with protocol 0");
+}
+
+Netlink::~Netlink() = default;
+
+std::vector<Link> Netlink::links() {
+  const Message message = make_message(RTM_GETLINK, NLM_F_DUMP, ifinfomsg{});
+  check(nla_put_u32(message.get(), IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS));
+  return list(state_->socket, message, "links", parse_link);
+}
+
+std::vector<Address> Netlink::addresses() {
+  std::vector<Address> ours;
+  for (const MarkedAddress& marked : state_->list_addresses())
+    if (marked.protocol == state_->protocol) ours.push_back(marked.address);
+  return ours;
+}
+
+std::vector<Address> Netlink::all_addresses() {
+  std::vector<Address> all;
+  for (const MarkedAddress& marked : state_->list_addresses()) all.push_back(marked.address);
+  return all;
+}
+
+std::vector<Route> Netlink::routes(std::uint32_t table) {
+  std::vector<Route> routes = state_->list_routes(AF_INET, table);
+  std::ranges::move(state_->list_routes(AF_INET6, table), std::back_inserter(routes));
+  std::ranges::sort(routes, {}, [](const Route& r) { return std::tie(r.dst, r.metric); });
+  return routes;
+}
+
+std::vector<std::string> Netlink::ra_default_devices() {
+  std::vector<std::string> devices;
+  for (const Route& route : state_->list_routes(AF_INET6, RT_TABLE_MAIN))
+    if (route.protocol == RTPROT_RA && route.dst.length == 0)
+      for (const Nexthop& nexthop : route.nexthops) devices.push_back(nexthop.dev);
+  std::ranges::sort(devices);
+  const auto repeated = std::ranges::unique(devices);
+  devices.erase(repeated.begin(), repeated.end());
+  return devices;
+}
+
+void Netlink::set_mtu(const std::string& dev, unsigned mtu) {
+  const Message message = link_message(RTM_SETLINK, dev);
+  check(nla_put_u32(message.get(), IFLA_MTU, mtu));
+  state_->perform(message, "set mtu " + std::to_string(mtu) + " of " + dev);
+}
+
+void Netlink::set_txqueuelen(const std::string& dev, unsigned packets) {
+  const Message message = link_message(RTM_SETLINK, dev);
+  check(nla_put_u32(message.get(), IFLA_TXQLEN, packets));
+  state_->perform(message, "set txqueuelen " + std::to_string(packets) + " of " + dev);
+}
+
+void Netlink::set_alias(const std::string& dev, const std::string& alias) {
+  const Message message = link_message(RTM_SETLINK, dev);
+  check(nla_put_string(message.get(), IFLA_IFALIAS, alias.c_str()));
+  state_->perform(message, "set alias \"" + alias + "\" of " + dev);
+}
+
+void Netlink::set_no_link_local(const std::string& dev) {
+  const Message message = link_message(RTM_SETLINK, dev);
+  nlattr* families = nla_nest_start(message.get(), IFLA_AF_SPEC);
+  nlattr* ipv6 = families ? nla_nest_start(message.get(), AF_INET6) : nullptr;
+  if (!ipv6) throw std::bad_alloc();
+  check(nla_put_u8(message.get(), IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE));
+  nla_nest_end(message.get(), ipv6);
+  nla_nest_end(message.get(), families);
+  state_->perform(message, "turn off link-local addresses of " + dev);
+}
+
+void Netlink::set_up(const std::string& dev) {
+  ifinfomsg info{};
+  info.ifi_flags = IFF_UP;
+  info.ifi_change = IFF_UP;
+  state_->perform(link_message(RTM_SETLINK, dev, info), "set up " + dev);
+}
+
+void Netlink::delete_link(const std::string& dev) {
+  state_->perform(link_message(RTM_DELLINK, dev), "delete link " + dev);
+}
+
+void Netlink::add_address(const Address& address) {
+  const Message message = address_message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, address);
+  check(nla_put_u8(message.get(), kIfaProto, state_->protocol));
+  state_->perform(message, "add " + text_of(address));
+}
+
+void Netlink::delete_address(const Address& address) {
+  state_->perform(address_message(RTM_DELADDR, 0, address), "delete " + text_of(address));
+}
+
+void Netlink::add_route(const Route& route) {
+  const Message message = new_route_message(route, state_->protocol, NLM_F_CREATE | NLM_F_EXCL);
+  Answer answer = state_->socket.request(message.get());
+  if (answer.ok()) return;
+  if (answer.error == EEXIST)
+    if (const auto other = state_->find_in_the_way(route))
+      answer.reason = "there is " + other->text() + " proto " + std::to_string(other->protocol);
+  fail("add route " + route.text(), answer);
+}
+
+void Netlink::replace_route(const Route& route) {
+  const Message message = new_route_message(route, state_->protocol, NLM_F_CREATE | NLM_F_REPLACE);
+  const Answer answer = state_->socket.request(message.get());
+  // The text is made only for an error: this is the failover path.
+  if (!answer.ok()) fail("replace route " + route.text(), answer);
+}
+
+void Netlink::delete_route(const Route& route) {
+  // To an IPv4 delete metric 0 means "any" (net/ipv4/fib_semantics.c, fib_nh_match), and it would
+  // take our route of another metric if this one is gone.
+  if (route.metric == 0 && !route.dst.v6) {
+    const auto found = state_->find_in_the_way(route);
+    if (!found || found->protocol != state_->protocol)
+      fail("delete route " + route.text(), {ESRCH, ""});
+  }
+  state_->perform(delete_route_message(route, state_->protocol), "delete route " + route.text());
+}
+
+}  // namespace tunorch::routing

@@ -1,0 +1,179 @@
+#include "routing/netlink_route.hpp"
+
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <netlink/addr.h>
+#include <netlink/route/nexthop.h>
+#include <netlink/route/route.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <system_error>
+#include <tuple>
+
+namespace tunorch::routing {
+
+namespace {
+
+using NlAddr = std::unique_ptr<nl_addr, FreeWith<nl_addr_put>>;
+using NlRoute = std::unique_ptr<rtnl_route, FreeWith<rtnl_route_put>>;
+
+template <class T>
+T* allocated(T* object) {
+  if (!object) throw std::bad_alloc();
+  return object;
+}
+
+int family_of(const Prefix& prefix) {
+  return prefix.v6 ? AF_INET6 : AF_INET;
+}
+
+NlAddr to_nl(const Prefix& prefix) {
+  NlAddr address(
+      allocated(nl_addr_build(family_of(prefix), prefix.bytes.data(), prefix.v6 ? 16 : 4)));
+  nl_addr_set_prefixlen(address.get(), prefix.length);
+  return address;
+}
+
+// A default route's destination has no bytes at all, only a family.
+std::optional<Prefix> from_nl(nl_addr* address) {
+  if (!address) return std::nullopt;
+  Prefix prefix;
+  prefix.v6 = nl_addr_get_family(address) == AF_INET6;
+  prefix.length = static_cast<std::uint8_t>(nl_addr_get_prefixlen(address));
+  const auto size = std::min<std::size_t>(nl_addr_get_len(address), prefix.bytes.size());
+  std::memcpy(prefix.bytes.data(), nl_addr_get_binary_addr(address), size);
+  return prefix;
+}
+
+// The kernel counts hops from 0 where `ip route` counts weights from 1 (rtnh_hops), and
+// rtnl_route_nh_set_weight() passes hops. These two are the only place that knows.
+std::uint8_t hops_of_weight(unsigned weight) {
+  if (weight < 1 || weight > 256)
+    throw std::system_error(EINVAL, std::generic_category(),
+                            "cannot use nexthop weight " + std::to_string(weight));
+  return static_cast<std::uint8_t>(weight - 1);
+}
+unsigned weight_of_hops(std::uint8_t hops) {
+  return hops + 1U;
+}
+
+void add_nexthop(rtnl_route* route, const Nexthop& nexthop) {
+  const unsigned index = if_nametoindex(nexthop.dev.c_str());
+  if (index == 0)
+    throw std::system_error(ENODEV, std::generic_category(), "cannot route to " + nexthop.dev);
+  rtnl_nexthop* raw = allocated(rtnl_route_nh_alloc());
+  rtnl_route_add_nexthop(route, raw);  // owns it from here
+  rtnl_route_nh_set_ifindex(raw, static_cast<int>(index));
+  rtnl_route_nh_set_weight(raw, hops_of_weight(nexthop.weight));
+  if (nexthop.gateway) rtnl_route_nh_set_gateway(raw, to_nl(*nexthop.gateway).get());
+}
+
+// To an IPv6 delete metric 0 means "any" (net/ipv6/route.c, ip6_route_del), and a new route gets
+// the default for it.
+std::uint32_t metric_of(const Route& route) {
+  constexpr std::uint32_t kIpv6Default = 1024;  // IP6_RT_PRIO_USER
+  return route.dst.v6 && route.metric == 0 ? kIpv6Default : route.metric;
+}
+
+// What names a route: prefix, type, table, metric, and whose it is.
+NlRoute to_nl_identity(const Route& route, std::uint8_t protocol) {
+  NlRoute raw(allocated(rtnl_route_alloc()));
+  rtnl_route_set_family(raw.get(), static_cast<std::uint8_t>(family_of(route.dst)));
+  rtnl_route_set_dst(raw.get(), to_nl(route.dst.network()).get());
+  rtnl_route_set_type(raw.get(),
+                      route.type == RouteType::unreachable ? RTN_UNREACHABLE : RTN_UNICAST);
+  rtnl_route_set_table(raw.get(), route.table);
+  rtnl_route_set_priority(raw.get(), metric_of(route));
+  rtnl_route_set_protocol(raw.get(), protocol);
+  // Left to libnl's guess, the scope would depend on the nexthops, and a delete without them would
+  // not match (net/ipv4/fib_trie.c, fib_table_delete).
+  rtnl_route_set_scope(raw.get(), RT_SCOPE_UNIVERSE);
+  return raw;
+}
+
+Nexthop from_nl(rtnl_nexthop* raw) {
+  Nexthop nexthop;
+  nexthop.dev = device_name(static_cast<unsigned>(rtnl_route_nh_get_ifindex(raw)));
+  nexthop.weight = weight_of_hops(rtnl_route_nh_get_weight(raw));
+  nl_addr* gateway = rtnl_route_nh_get_gateway(raw);
+  nexthop.gateway = from_nl(gateway ? gateway : rtnl_route_nh_get_via(raw));
+  return nexthop;
+}
+
+// Members that are dead or linkdown are listed like the others: the route is as complete as it was
+// written, and their flags are the kernel's business.
+std::vector<Nexthop> nexthops_of(rtnl_route* raw) {
+  std::vector<Nexthop> nexthops;
+  for (int i = 0; i < rtnl_route_get_nnexthops(raw); ++i)
+    nexthops.push_back(from_nl(rtnl_route_nexthop_n(raw, i)));
+  std::ranges::sort(nexthops, {}, [](const Nexthop& n) { return std::tie(n.dev, n.gateway); });
+  return nexthops;
+}
+
+std::optional<RouteType> type_of(rtnl_route* raw) {
+  switch (rtnl_route_get_type(raw)) {
+    case RTN_UNICAST:
+      return RouteType::unicast;
+    case RTN_UNREACHABLE:
+      return RouteType::unreachable;
+    default:
+      return std::nullopt;
+  }
+}
+
+}  // namespace
+
+Message new_route_message(const Route& route, std::uint8_t protocol, int flags) {
+  const NlRoute raw = to_nl_identity(route, protocol);
+  if (route.src) rtnl_route_set_pref_src(raw.get(), to_nl(*route.src).get());
+  for (const Nexthop& nexthop : route.nexthops) add_nexthop(raw.get(), nexthop);
+  nl_msg* message = nullptr;
+  if (rtnl_route_build_add_request(raw.get(), flags, &message) < 0) throw std::bad_alloc();
+  return Message(message);
+}
+
+Message delete_route_message(const Route& route, std::uint8_t protocol) {
+  const NlRoute raw = to_nl_identity(route, protocol);
+  nl_msg* message = nullptr;
+  if (rtnl_route_build_del_request(raw.get(), 0, &message) < 0) throw std::bad_alloc();
+  return Message(message);
+}
+
+Message dump_routes_message(int family, std::uint32_t table) {
+  rtmsg header{};
+  header.rtm_family = static_cast<unsigned char>(family);
+  Message message = make_message(RTM_GETROUTE, NLM_F_DUMP, header);
+  if (nla_put_u32(message.get(), RTA_TABLE, table) < 0) throw std::bad_alloc();
+  return message;
+}
+
+std::optional<Route> parse_route(nlmsghdr* header, std::uint32_t table) {
+  rtnl_route* parsed = nullptr;
+  if (rtnl_route_parse(header, &parsed) < 0) return std::nullopt;
+  const NlRoute raw(parsed);
+  const auto type = type_of(raw.get());
+  const auto dst = from_nl(rtnl_route_get_dst(raw.get()));
+  if (!type || !dst || rtnl_route_get_table(raw.get()) != table ||
+      (rtnl_route_get_flags(raw.get()) & RTM_F_CLONED) != 0)
+    return std::nullopt;
+
+  Route route;
+  route.dst = *dst;
+  route.type = *type;
+  route.table = table;
+  route.metric = rtnl_route_get_priority(raw.get());
+  route.src = from_nl(rtnl_route_get_pref_src(raw.get()));
+  route.protocol = rtnl_route_get_protocol(raw.get());
+  // An unreachable IPv6 route is shown with dev lo (net/ipv6/route.c, fib6_nh_init).
+  if (*type == RouteType::unicast) route.nexthops = nexthops_of(raw.get());
+  return route;
+}
+
+std::string device_name(unsigned index) {
+  std::array<char, IF_NAMESIZE> name{};
+  return if_indextoname(index, name.data()) ? name.data() : "if" + std::to_string(index);
+}
+
+}  // namespace tunorch::routing

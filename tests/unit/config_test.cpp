@@ -1,0 +1,235 @@
+// The loader against files in config_cases/: NAME.yaml with a NAME.expected beside it must be
+// refused with exactly these problems (one a line, `line:col: message`), one without must load.
+#include "orchestrator/config.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <sstream>
+#include <string>
+#include <vector>
+
+namespace tunorch {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+const fs::path cases = TUNORCH_SOURCE_DIR "/tests/unit/config_cases";
+
+std::string contents(const fs::path& path) {
+  std::ifstream file(path);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+/// What the loader says about the file, as a .expected file has it; "" where it loads.
+std::string problems_of(const std::function<void()>& load) {
+  try {
+    load();
+    return "";
+  } catch (const ConfigError& error) {
+    std::string lines;
+    for (const Problem& problem : error.problems()) {
+      const std::string place = problem.line == 0 ? ""
+                                                  : std::to_string(problem.line) + ":" +
+                                                        std::to_string(problem.column) + ": ";
+      lines += place + problem.message + "\n";
+    }
+    return lines;
+  }
+}
+
+std::string problems_of_text(const std::string& text) {
+  return problems_of([&] { parse_cluster(text, "cluster.yaml", "/etc/tunorch"); });
+}
+
+class ConfigCase : public testing::TestWithParam<fs::path> {};
+
+TEST_P(ConfigCase, LoadsOrSaysExactlyWhatIsWrong) {
+  fs::path expected = GetParam();
+  expected.replace_extension(".expected");
+  EXPECT_EQ(problems_of([&] { load_cluster(GetParam()); }), contents(expected));
+}
+
+std::vector<fs::path> all_cases() {
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(cases))
+    if (entry.path().extension() == ".yaml") files.push_back(entry.path());
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+INSTANTIATE_TEST_SUITE_P(Files, ConfigCase, testing::ValuesIn(all_cases()),
+                         [](const auto& info) { return info.param.stem().string(); });
+
+TEST(ConfigCases, HaveNoExpectationWithoutAFile) {
+  for (const auto& entry : fs::directory_iterator(cases))
+    if (entry.path().extension() == ".expected") {
+      fs::path file = entry.path();
+      EXPECT_TRUE(fs::exists(file.replace_extension(".yaml"))) << entry.path();
+    }
+}
+
+TEST(LoadCluster, ReadsEveryKey) {
+  const Cluster cluster = load_cluster(cases / "good_everything.yaml");
+  EXPECT_EQ(cluster.name, "all-keys-0");
+  EXPECT_EQ(cluster.protocol, 117);
+  EXPECT_EQ(cluster.link_net.text(), "10.128.0.0/9");
+  EXPECT_EQ(cluster.pki_dir, (cases.parent_path() / "keys").string());
+
+  ASSERT_EQ(cluster.nodes.size(), 2U);
+  const Node& hub = cluster.nodes[0];
+  EXPECT_EQ(hub.name, "hub.example");
+  EXPECT_THAT(hub.endpoints, ElementsAre("203.0.113.10", "2001:db8::10"));
+  ASSERT_EQ(hub.inner.size(), 2U);
+  EXPECT_EQ(hub.inner[1].text(), "fd77::1/128");
+  ASSERT_EQ(hub.subnets.size(), 2U);
+  EXPECT_EQ(hub.subnets[0].text(), "10.0.0.0/9");
+  EXPECT_EQ(hub.masquerade, "eth0.100");
+  EXPECT_EQ(hub.link_host, 70000U);
+
+  ASSERT_EQ(cluster.bundles.size(), 1U);
+  const Bundle& bundle = cluster.bundles[0];
+  EXPECT_EQ(bundle.name, "b-1");
+  EXPECT_EQ(bundle.listen, "hub.example");
+  EXPECT_THAT(bundle.dial, ElementsAre("edge"));
+  EXPECT_EQ(bundle.port, 65533);
+  EXPECT_EQ(bundle.cipher, "chacha20-poly1305");
+  EXPECT_EQ(bundle.link.mtu, 1280U);
+  EXPECT_EQ(bundle.link.txqueuelen, 100000U);
+  EXPECT_EQ(bundle.sockets.sndbuf_bytes, 4096U);
+  EXPECT_EQ(bundle.sockets.rcvbuf_bytes, 1U << 30);
+  EXPECT_EQ(bundle.sockets.congestion, "cubic");
+  EXPECT_EQ(bundle.health.interval, milliseconds(10));
+  EXPECT_EQ(bundle.health.timeout, milliseconds(60000));
+  EXPECT_EQ(bundle.health.rise, 1);
+  EXPECT_EQ(bundle.health.fall, 100);
+  EXPECT_EQ(bundle.hash, "l3");
+  EXPECT_EQ(bundle.min_live, 3);
+  EXPECT_EQ(bundle.restart.backoff, seconds(1));
+  EXPECT_EQ(bundle.restart.max_backoff, std::chrono::hours(1));
+  EXPECT_EQ(bundle.restart.quarantine_after, 1);
+  EXPECT_EQ(bundle.all_down, AllDown::withdraw);
+  EXPECT_FALSE(bundle.isolate);
+
+  EXPECT_EQ(cluster.tuning.profile, "none");
+  EXPECT_EQ(cluster.tuning.sysctl.at("net.ipv4.tcp_rmem"), "4096 87380 6291456");
+  EXPECT_EQ(cluster.tuning.sysctl.at("net.ipv4.conf.eth0/1.forwarding"), "1");
+  EXPECT_EQ(cluster.tuning.conntrack_udp_timeout, seconds(30));
+  EXPECT_EQ(cluster.tuning.conntrack_tcp_time_wait, seconds(120));
+}
+
+TEST(LoadCluster, NumbersTunnelsByIdOrPlaceAndSlotsByPort) {
+  const Bundle bundle = load_cluster(cases / "good_everything.yaml").bundles.at(0);
+  ASSERT_EQ(bundle.tunnels.size(), 3U);
+  const std::vector<int> ids = {bundle.tunnels[0].id, bundle.tunnels[1].id, bundle.tunnels[2].id};
+  EXPECT_THAT(ids, ElementsAre(2, 1, 0));
+  EXPECT_EQ(bundle.tunnels[0].slot, (65533U + 2U) % 64U);
+  EXPECT_EQ(bundle.tunnels[2].slot, 65533U % 64U);
+  EXPECT_EQ(bundle.tunnels[0].weight, 256U);
+  EXPECT_EQ(bundle.tunnels[1].weight, 1U);
+  EXPECT_EQ(bundle.tunnels[0].bind, "192.0.2.1");
+  EXPECT_EQ(bundle.tunnels[2].bind, "wan+1");
+}
+
+// The table's defaults and those of the structs are written twice; here they must agree.
+TEST(LoadCluster, FillsInTheDefaultsOfTheStructs) {
+  const Cluster cluster = load_cluster(cases / "good_least.yaml");
+  const Bundle& given = cluster.bundles.at(0);
+  const Bundle plain;
+  EXPECT_EQ(cluster.protocol, Cluster().protocol);
+  EXPECT_EQ(cluster.link_net.text(), "198.18.0.0/15");
+  EXPECT_EQ(cluster.pki_dir, (cases / "pki").string());
+  EXPECT_EQ(cluster.tuning.profile, Tuning().profile);
+  EXPECT_FALSE(cluster.tuning.conntrack_udp_timeout.has_value());
+  EXPECT_EQ(given.tunnels.size(), 4U);
+  EXPECT_EQ(given.port, plain.port);
+  EXPECT_EQ(given.cipher, plain.cipher);
+  EXPECT_EQ(given.streams, plain.streams);
+  EXPECT_EQ(given.link.mtu, plain.link.mtu);
+  EXPECT_EQ(given.link.txqueuelen, plain.link.txqueuelen);
+  EXPECT_EQ(given.sockets.sndbuf_bytes, plain.sockets.sndbuf_bytes);
+  EXPECT_EQ(given.sockets.rcvbuf_bytes, plain.sockets.rcvbuf_bytes);
+  EXPECT_EQ(given.sockets.congestion, plain.sockets.congestion);
+  EXPECT_EQ(given.health.interval, plain.health.interval);
+  EXPECT_EQ(given.health.timeout, plain.health.timeout);
+  EXPECT_EQ(given.health.rise, plain.health.rise);
+  EXPECT_EQ(given.health.fall, plain.health.fall);
+  EXPECT_EQ(given.hash, plain.hash);
+  EXPECT_EQ(given.min_live, plain.min_live);
+  EXPECT_EQ(given.restart.backoff, plain.restart.backoff);
+  EXPECT_EQ(given.restart.max_backoff, plain.restart.max_backoff);
+  EXPECT_EQ(given.restart.quarantine_after, plain.restart.quarantine_after);
+  EXPECT_EQ(given.all_down, plain.all_down);
+  EXPECT_EQ(given.isolate, plain.isolate);
+}
+
+// The number is part of the wire: both ends make it from the name, each with its own binary.
+TEST(LoadCluster, KeepsTheHostNumbersOfEarlierVersions) {
+  const Cluster cluster = load_cluster(cases / "good_least.yaml");
+  EXPECT_EQ(cluster.find_node("a")->link_host, 1625U);
+  EXPECT_EQ(cluster.find_node("b")->link_host, 1910U);
+}
+
+TEST(LoadCluster, NamesFileLineAndColumn) {
+  try {
+    parse_cluster("cluster: demo\nnode: 1\n", "demo.yaml", "/");
+    FAIL() << "loaded";
+  } catch (const ConfigError& error) {
+    EXPECT_THAT(error.what(),
+                HasSubstr("\ndemo.yaml:2:1: unknown key 'node'; did you mean 'nodes'?"));
+  }
+}
+
+TEST(LoadCluster, SaysWhyAFileCannotBeRead) {
+  EXPECT_EQ(problems_of([] { load_cluster(cases / "no-such-file.yaml"); }),
+            "cannot read the cluster file: No such file or directory\n");
+  EXPECT_EQ(problems_of([] { load_cluster(cases); }),
+            "cannot read the cluster file: Is a directory\n");
+  EXPECT_EQ(problems_of([] { load_cluster("/dev/zero"); }),
+            "cannot read the cluster file: larger than 1MiB\n");
+}
+
+TEST(ParseCluster, RefusesTooMuch) {
+  EXPECT_THAT(problems_of_text("cluster: " + std::string(1 << 20, 'x')),
+              HasSubstr("bytes; allowed: at most 1048576"));
+  std::string many = "cluster: [";
+  for (int i = 0; i < 250'000; ++i) many += "1,";
+  EXPECT_THAT(problems_of_text(many + "]"), HasSubstr("more than 200000 values"));
+  EXPECT_THAT(problems_of_text(std::string(500'000, '[')), HasSubstr("nested too deep"));
+  EXPECT_THAT(problems_of_text("a" + std::string(300, 'a') + ": 1"), HasSubstr("this is no key"));
+}
+
+TEST(ParseCluster, EndsSoonWhateverIsWrong) {
+  std::string text = "cluster: demo\nbundles: {}\nnodes:\n";
+  for (int i = 0; i < 4000; ++i)
+    text += "  n" + std::to_string(i) + ": {inner: [10.0.0.1], bad: 1}\n";
+  const auto start = std::chrono::steady_clock::now();
+  try {
+    parse_cluster(text, "x", "/");
+    FAIL() << "loaded";
+  } catch (const ConfigError& error) {
+    EXPECT_EQ(error.problems().size(), 1000U);
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - start, seconds(10));
+}
+
+TEST(ParseCluster, TakesRelativePathsFromTheBaseDirectory) {
+  const std::string text = contents(cases / "good_least.yaml");
+  EXPECT_EQ(parse_cluster(text, "x", "/srv/a").pki_dir, "/srv/a/pki");
+  EXPECT_EQ(parse_cluster(text + "pki: {dir: ./b/../c/.}\n", "x", "/srv/a").pki_dir, "/srv/a/c");
+  EXPECT_EQ(parse_cluster(text + "pki: {dir: /keys}\n", "x", "/srv/a").pki_dir, "/keys");
+}
+
+}  // namespace
+}  // namespace tunorch

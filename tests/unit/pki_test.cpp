@@ -1,0 +1,266 @@
+// Certificates made, kept and refused, in a folder of the test's own.
+#include "orchestrator/pki.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <sstream>
+#include <string>
+#include <vector>
+
+namespace tunorch {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::days;
+using std::chrono::hours;
+using testing::AllOf;
+using testing::Each;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+const PkiTime now = std::chrono::system_clock::now();
+
+std::string contents(const fs::path& path) {
+  std::ifstream file(path);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+mode_t mode_of(const fs::path& path) {
+  struct stat status {};
+  EXPECT_EQ(::stat(path.c_str(), &status), 0) << path;
+  return status.st_mode & 07777;
+}
+
+std::string failure_of(const std::function<void()>& act) {
+  try {
+    act();
+  } catch (const std::runtime_error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+class Pki : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = (fs::temp_directory_path() / "tunorch-pki-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+    root_ = pattern;
+    dir_ = root_ / "pki";
+  }
+  void TearDown() override { fs::remove_all(root_); }
+
+  Cluster cluster(const std::vector<std::string>& nodes) const {
+    Cluster cluster;
+    cluster.name = "demo";
+    cluster.pki_dir = dir_.string();
+    for (const std::string& name : nodes) cluster.nodes.emplace_back().name = name;
+    return cluster;
+  }
+  std::vector<std::string> init(PkiTime at = now) const {
+    return init_pki(cluster({"gateway", "edge"}), at);
+  }
+  std::string load_failure(const std::string& node, PkiTime at = now) const {
+    return failure_of([&] { load_keys(dir_, node, at); });
+  }
+  /// What `load_keys` or `init` says of a file in the folder: "cannot VERB PATH: CAUSE".
+  auto says(const std::string& verb, const std::string& file, const std::string& cause) const {
+    return AllOf(StartsWith("cannot " + verb + " " + (dir_ / file).string() + ": "),
+                 HasSubstr(cause));
+  }
+  void copy(const std::string& from, const std::string& to) const {
+    fs::copy_file(dir_ / from, dir_ / to, fs::copy_options::overwrite_existing);
+  }
+
+  fs::path root_, dir_;
+};
+
+TEST_F(Pki, MakesACaAndAPairANode) {
+  const std::vector<std::string> lines = init();
+  EXPECT_EQ(lines.size(), 6U);
+  EXPECT_THAT(lines, Each(StartsWith("made " + dir_.string())));
+  const NodeKeys keys = load_keys(dir_, "edge", now);
+  EXPECT_EQ(keys.ca_pem, contents(dir_ / "ca.crt"));
+  EXPECT_EQ(keys.certificate_pem, contents(dir_ / "edge.crt"));
+  EXPECT_EQ(keys.key_pem, contents(dir_ / "edge.key"));
+  EXPECT_THAT(keys.key_pem, StartsWith("-----BEGIN PRIVATE KEY-----"));
+}
+
+TEST_F(Pki, HidesKeysWhateverTheUmask) {
+  const mode_t before = ::umask(0);
+  init();
+  ::umask(before);
+  EXPECT_EQ(mode_of(dir_), 0700U);
+  for (const char* key : {"ca.key", "gateway.key", "edge.key"})
+    EXPECT_EQ(mode_of(dir_ / key), 0600U) << key;
+  for (const char* certificate : {"ca.crt", "gateway.crt", "edge.crt"})
+    EXPECT_EQ(mode_of(dir_ / certificate), 0644U) << certificate;
+}
+
+TEST_F(Pki, LeavesNoTemporaryFiles) {
+  init();
+  std::size_t files = 0;
+  for ([[maybe_unused]] const auto& entry : fs::directory_iterator(dir_)) ++files;
+  EXPECT_EQ(files, 6U);
+}
+
+TEST_F(Pki, KeepsWhatIsThere) {
+  init();
+  const std::string before = contents(dir_ / "edge.crt") + contents(dir_ / "ca.crt");
+  EXPECT_THAT(init(now + hours(1)), Each(StartsWith("kept ")));
+  EXPECT_EQ(contents(dir_ / "edge.crt") + contents(dir_ / "ca.crt"), before);
+}
+
+TEST_F(Pki, AddsANodeThatCameLater) {
+  init();
+  const std::string before = contents(dir_ / "edge.crt");
+  const auto lines = init_pki(cluster({"edge", "third"}), now);
+  EXPECT_THAT(lines, testing::Contains("made " + (dir_ / "third.crt").string()));
+  EXPECT_THAT(lines, testing::Contains("kept " + (dir_ / "edge.crt").string()));
+  EXPECT_EQ(contents(dir_ / "edge.crt"), before);
+  EXPECT_EQ(load_failure("third"), "");
+}
+
+TEST_F(Pki, RenewsARemovedCertificateForTheSameKey) {
+  init();
+  const std::string key = contents(dir_ / "edge.key");
+  fs::remove(dir_ / "edge.crt");
+  init();
+  EXPECT_EQ(contents(dir_ / "edge.key"), key);
+  EXPECT_EQ(load_failure("edge"), "");
+}
+
+TEST_F(Pki, GivesEachCertificateItsOwnSerial) {
+  init();
+  const std::string first = contents(dir_ / "edge.crt");
+  fs::remove(dir_ / "edge.crt");
+  init();
+  EXPECT_NE(contents(dir_ / "edge.crt"), first);
+}
+
+TEST_F(Pki, RefusesHalfACa) {
+  init();
+  fs::rename(dir_ / "ca.key", root_ / "ca.key");
+  EXPECT_THAT(failure_of([&] { init(); }), says("sign with", "ca.crt", "ca.key is missing"));
+  fs::remove(dir_ / "ca.crt");
+  fs::rename(root_ / "ca.key", dir_ / "ca.key");
+  EXPECT_THAT(failure_of([&] { init(); }), says("sign with", "ca.key", "ca.crt is missing"));
+}
+
+TEST_F(Pki, RefusesACaKeyOfAnotherCa) {
+  init();
+  copy("edge.key", "ca.key");
+  EXPECT_THAT(failure_of([&] { init(); }), says("use", "ca.key", "it is not the key of"));
+}
+
+TEST_F(Pki, RefusesToSignWithACaKeyOthersCanRead) {
+  init();
+  ::chmod((dir_ / "ca.key").c_str(), 0640);
+  EXPECT_THAT(failure_of([&] { init(); }), says("use", "ca.key", "run chmod 600"));
+}
+
+TEST_F(Pki, RefusesToKeepACertificateWithoutItsKey) {
+  init();
+  fs::remove(dir_ / "edge.key");
+  EXPECT_THAT(failure_of([&] { init(); }), says("use", "edge.crt", "edge.key is missing"));
+}
+
+TEST_F(Pki, RefusesToKeepACertificateOfAnotherCa) {
+  init();
+  fs::remove(dir_ / "ca.crt");
+  fs::remove(dir_ / "ca.key");
+  EXPECT_THAT(failure_of([&] { init(); }), says("use", "gateway.crt", "it is not signed by"));
+}
+
+TEST_F(Pki, SaysWhichFileIsMissing) {
+  init();
+  EXPECT_THAT(load_failure("nobody"),
+              says("read", "nobody.crt", "make it with `tunorch pki init`"));
+  fs::remove(dir_ / "edge.key");
+  EXPECT_THAT(load_failure("edge"), says("read", "edge.key", "it does not exist"));
+}
+
+TEST_F(Pki, RefusesAKeyOthersCanRead) {
+  init();
+  for (const mode_t mode : {0640U, 0604U, 0610U}) {
+    ::chmod((dir_ / "edge.key").c_str(), mode);
+    EXPECT_THAT(load_failure("edge"),
+                says("use", "edge.key", "run chmod 600 " + (dir_ / "edge.key").string()));
+  }
+  ::chmod((dir_ / "edge.key").c_str(), 0400);
+  EXPECT_EQ(load_failure("edge"), "");
+}
+
+TEST_F(Pki, RefusesAKeyOfAnotherCertificate) {
+  init();
+  copy("gateway.key", "edge.key");
+  EXPECT_THAT(load_failure("edge"), says("use", "edge.key", "it is not the key of"));
+}
+
+TEST_F(Pki, RefusesTheCertificateOfAnotherNode) {
+  init();
+  copy("gateway.key", "edge.key");
+  copy("gateway.crt", "edge.crt");
+  EXPECT_THAT(load_failure("edge"), says("use", "edge.crt", "it is not for node 'edge'"));
+}
+
+TEST_F(Pki, RefusesTheCertificateOfAnotherCaOfTheSameName) {
+  init();
+  fs::rename(dir_ / "ca.crt", root_ / "ca.crt");
+  for (const auto& entry : fs::directory_iterator(dir_)) fs::remove(entry.path());
+  init();
+  fs::remove(dir_ / "ca.crt");
+  fs::rename(root_ / "ca.crt", dir_ / "ca.crt");
+  EXPECT_THAT(load_failure("edge"), says("use", "edge.crt", "it is not signed by"));
+}
+
+TEST_F(Pki, RefusesTheCaAsANode) {
+  init();
+  copy("ca.key", "edge.key");
+  copy("ca.crt", "edge.crt");
+  EXPECT_THAT(load_failure("edge"), says("use", "edge.crt", "it is not for node 'edge'"));
+}
+
+TEST_F(Pki, RefusesWhatIsNoPem) {
+  init();
+  std::ofstream(dir_ / "edge.crt") << "not a certificate\n";
+  EXPECT_THAT(load_failure("edge"), says("use", "edge.crt", "it is not a certificate in PEM"));
+  init_pki(cluster({"third"}), now);
+  std::ofstream(dir_ / "third.key") << "not a key\n";
+  EXPECT_THAT(load_failure("third"), says("use", "third.key", "it is not a private key in PEM"));
+}
+
+TEST_F(Pki, CertificatesLiveAsLongAsPromised) {
+  init();
+  EXPECT_EQ(load_failure("edge", now - backdated + std::chrono::seconds(1)), "");
+  EXPECT_EQ(load_failure("edge", now + node_life - hours(1)), "");
+  EXPECT_THAT(load_failure("edge", now + node_life + hours(1)),
+              says("use", "edge.crt", "it has expired"));
+}
+
+TEST_F(Pki, RefusesACertificateOfTheFuture) {
+  init(now + days(2));
+  EXPECT_THAT(load_failure("edge"),
+              AllOf(StartsWith("cannot use "), HasSubstr("set this host's clock")));
+}
+
+TEST_F(Pki, NamesTheCaWhereThatHasExpired) {
+  init();
+  const PkiTime late = now + ca_life - days(30);
+  fs::remove(dir_ / "edge.crt");
+  init_pki(cluster({"edge"}), late);
+  EXPECT_EQ(load_failure("edge", late), "");
+  EXPECT_THAT(load_failure("edge", late + days(60)), says("use", "ca.crt", "it has expired"));
+}
+
+}  // namespace
+}  // namespace tunorch
