@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -24,6 +25,12 @@ namespace {
 
 namespace process_v2 = boost::process::v2;
 
+/// Boost 1.81 leaves descriptors open that are not on its list, and Asio's sockets are not
+/// close-on-exec: a worker must not hold a client's connection or another worker's TUN.
+bool close_others_on_exec(int first) {
+  return ::close_range(static_cast<unsigned>(first), ~0u, CLOSE_RANGE_CLOEXEC) == 0;
+}
+
 /// Runs in the child between fork and exec. posix::bind_fd of Boost 1.81 misses a return, so the
 /// control socket is put in place here.
 struct WorkerSetup {
@@ -45,7 +52,7 @@ struct WorkerSetup {
         (control != worker::control_fd || ::fcntl(control, F_SETFD, 0) == 0) &&
         ::setgroups(0, nullptr) == 0 && ::setresgid(user, user, user) == 0 &&
         ::setresuid(user, user, user) == 0 && ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-        ::setsid() >= 0;
+        ::setsid() >= 0 && close_others_on_exec(worker::control_fd + 1);
     return ok ? boost::system::error_code{}
               : boost::system::error_code(errno, boost::system::system_category());
   }
@@ -73,6 +80,7 @@ struct OwnSession {
   boost::system::error_code on_exec_setup(Launcher&, const boost::filesystem::path&,
                                           const char* const*&) {
     ::setsid();  // fails only for a process that leads a session already
+    close_others_on_exec(STDERR_FILENO + 1);
     return {};
   }
 };

@@ -1,0 +1,283 @@
+#include "worker/connection.hpp"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "worker/handshake.hpp"
+
+namespace tunorch::worker {
+namespace {
+
+/// Before a peer is known to be one of ours it gets a buffer for one greeting, no more.
+constexpr std::size_t greeting_bytes = frame_header_bytes + max_text_bytes;
+/// Queued before a write is worth its system call.
+constexpr std::size_t batch_bytes = 64 * 1024;
+constexpr std::size_t max_frame_bytes = frame_header_bytes + max_data_bytes;
+/// PINGs, PONGs and a CLOSE find room even behind a full batch.
+constexpr std::size_t control_room_bytes = 4 * 1024 + greeting_bytes;
+constexpr std::size_t out_bytes = batch_bytes + max_frame_bytes + control_room_bytes;
+constexpr std::size_t in_bytes = 2 * max_frame_bytes;
+/// TLS hands out at most one record (16 KiB) a call: this many, then others have their turn.
+constexpr int records_a_turn = 32;
+
+std::string socket_words(int error) {
+  if (error == ECONNRESET || error == EPIPE) return "the peer closed the connection (reset)";
+  if (error == ETIMEDOUT) return "the peer does not acknowledge (connection timed out)";
+  return std::strerror(error);
+}
+
+}  // namespace
+
+Connection::Connection(Poller& poller, Fd socket, const TlsContext& tls,
+                       const std::string& expected_node, std::string address,
+                       ConnectionState state, Owner& owner)
+    : poller_(poller),
+      owner_(owner),
+      socket_(std::move(socket)),
+      tls_(tls, socket_.get(), expected_node),
+      address_(std::move(address)),
+      state_(state),
+      since_(Clock::now()),
+      in_(greeting_bytes),
+      out_(2 * greeting_bytes),
+      interest_(state == ConnectionState::connecting ? EPOLLOUT : EPOLLIN) {
+  poller_.add(socket_.get(), interest_, *this);
+}
+
+Connection::~Connection() { poller_.remove(socket_.get()); }
+
+void Connection::enter(ConnectionState state) {
+  state_ = state;
+  since_ = Clock::now();
+}
+
+// ---- life ----
+
+void Connection::on_events(std::uint32_t events) {
+  switch (state_) {
+    case ConnectionState::connecting:
+      finish_connecting();
+      break;
+    case ConnectionState::handshaking:
+      step_handshake();
+      break;
+    case ConnectionState::greeting:
+    case ConnectionState::live:
+      if (events & EPOLLOUT) flush();
+      if (events & ~static_cast<std::uint32_t>(EPOLLOUT)) read();
+      break;
+    case ConnectionState::closing:
+      step_closing();
+      break;
+    case ConnectionState::dead:
+      break;
+  }
+  update_interest();
+}
+
+void Connection::finish_connecting() {
+  int error = 0;
+  socklen_t size = sizeof error;
+  ::getsockopt(socket_.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+  if (error != 0) {
+    fail("cannot connect to " + address_ + ": " + std::strerror(error));
+    return;
+  }
+  enter(ConnectionState::handshaking);
+  step_handshake();
+}
+
+void Connection::step_handshake() {
+  const TlsResult result = tls_.handshake();
+  tls_wants_write_ = result == TlsResult::want_write;
+  if (result == TlsResult::want_read || result == TlsResult::want_write) return;
+  if (result != TlsResult::done) return on_tls_end(result, "during the TLS handshake");
+  enter(ConnectionState::greeting);
+  owner_.on_secured(*this);
+  if (state_ == ConnectionState::greeting) read();  // OpenSSL may hold the greeting already
+}
+
+void Connection::go_live() {
+  enter(ConnectionState::live);
+  in_.resize(in_bytes);
+  out_.resize(out_bytes);
+}
+
+void Connection::on_tls_end(TlsResult result, const char* doing) {
+  if (result == TlsResult::closed)
+    fail(std::string("the peer closed the connection") + (*doing ? " " : "") + doing);
+  else
+    fail(tls_.socket_error() ? socket_words(tls_.socket_error()) : tls_.error());
+}
+
+void Connection::close(const std::string& reason) {
+  if (state_ == ConnectionState::closing || state_ == ConnectionState::dead) return;
+  const bool can_speak =
+      state_ == ConnectionState::greeting || state_ == ConnectionState::live;
+  if (can_speak) queue(FrameType::close, close_text(reason));
+  enter(can_speak ? ConnectionState::closing : ConnectionState::dead);
+  step_closing();
+  update_interest();
+}
+
+void Connection::fail(const std::string& reason) {
+  if (state_ == ConnectionState::closing || state_ == ConnectionState::dead) return;
+  // TLS may just have written an alert that tells the peer why. Closing with unread data would
+  // reset the connection and could overtake it, so what still comes is read and thrown away.
+  const bool linger = state_ != ConnectionState::connecting;
+  out_begin_ = out_end_ = 0;
+  enter(linger ? ConnectionState::closing : ConnectionState::dead);
+  step_closing();
+  update_interest();
+  owner_.on_closed(*this, reason);
+}
+
+void Connection::step_closing() {
+  if (state_ != ConnectionState::closing) return;
+  if (sends_pending() && write_out() && sends_pending()) return;
+  ::shutdown(socket_.get(), SHUT_WR);
+  std::uint8_t scrap[4096];
+  ssize_t got = 0;
+  for (int i = 0; i < 16; ++i) {
+    got = ::recv(socket_.get(), scrap, sizeof scrap, MSG_DONTWAIT);
+    if (got <= 0) break;
+  }
+  if (got == 0 || (got < 0 && errno != EAGAIN)) enter(ConnectionState::dead);
+}
+
+void Connection::update_interest() {
+  std::uint32_t wanted = EPOLLIN;
+  if (state_ == ConnectionState::dead) wanted = 0;
+  if (state_ == ConnectionState::connecting) wanted = EPOLLOUT;
+  if (state_ != ConnectionState::dead && (sends_pending() || tls_wants_write_)) wanted |= EPOLLOUT;
+  if (wanted == interest_) return;
+  interest_ = wanted;
+  poller_.modify(socket_.get(), wanted);
+}
+
+// ---- sending ----
+
+bool Connection::send(FrameType type, std::string_view payload) {
+  const bool queued = queue(type, payload);
+  flush();
+  return queued;
+}
+
+bool Connection::queue(FrameType type, std::string_view payload) {
+  if (out_.size() - out_end_ < frame_header_bytes + payload.size()) make_room();
+  if (out_.size() - out_end_ < frame_header_bytes + payload.size()) return false;
+  write_frame_header(&out_[out_end_], {type, static_cast<std::uint32_t>(payload.size())});
+  std::memcpy(&out_[out_end_ + frame_header_bytes], payload.data(), payload.size());
+  out_end_ += frame_header_bytes + payload.size();
+  return true;
+}
+
+std::uint8_t* Connection::landing() {
+  if (out_.size() - out_end_ < max_frame_bytes + control_room_bytes) {
+    make_room();
+    if (out_.size() - out_end_ < max_frame_bytes + control_room_bytes) {
+      was_full_ = true;
+      return nullptr;
+    }
+  }
+  return &out_[out_end_ + frame_header_bytes];
+}
+
+void Connection::commit(std::size_t size) {
+  write_frame_header(&out_[out_end_], {FrameType::data, static_cast<std::uint32_t>(size)});
+  out_end_ += frame_header_bytes + size;
+}
+
+bool Connection::append_data(const std::uint8_t* payload, std::size_t size) {
+  std::uint8_t* to = landing();
+  if (!to) return false;
+  std::memcpy(to, payload, size);
+  commit(size);
+  return true;
+}
+
+bool Connection::batch_is_full() const { return out_end_ - out_begin_ >= batch_bytes; }
+
+void Connection::make_room() {
+  if (out_begin_ == 0) return;
+  std::memmove(out_.data(), &out_[out_begin_], out_end_ - out_begin_);
+  out_end_ -= out_begin_;
+  out_begin_ = 0;
+}
+
+/// False where the connection has failed.
+bool Connection::write_out() {
+  while (sends_pending()) {
+    std::size_t taken = 0;
+    const TlsResult result = tls_.write(&out_[out_begin_], out_end_ - out_begin_, taken);
+    if (result == TlsResult::want_write || result == TlsResult::want_read) return true;
+    if (result != TlsResult::done) {
+      out_begin_ = out_end_ = 0;
+      return false;
+    }
+    out_begin_ += taken;
+  }
+  out_begin_ = out_end_ = 0;
+  return true;
+}
+
+void Connection::flush() {
+  if (state_ != ConnectionState::greeting && state_ != ConnectionState::live) return;
+  if (!write_out()) {
+    // The peer's reason, an alert or a CLOSE, may be waiting to be read: it says more.
+    read();
+    fail(socket_words(ECONNRESET));
+    return;
+  }
+  update_interest();
+  if (was_full_ && !sends_pending()) {
+    was_full_ = false;
+    owner_.on_drained(*this);
+  }
+}
+
+// ---- receiving ----
+
+void Connection::read() {
+  has_more_ = false;
+  for (int i = 0; i < records_a_turn; ++i) {
+    if (state_ != ConnectionState::greeting && state_ != ConnectionState::live) return;
+    if (in_.size() - in_end_ < max_frame_bytes && in_begin_ > 0) {
+      std::memmove(in_.data(), &in_[in_begin_], in_end_ - in_begin_);
+      in_end_ -= in_begin_;
+      in_begin_ = 0;
+    }
+    std::size_t got = 0;
+    const TlsResult result = tls_.read(&in_[in_end_], in_.size() - in_end_, got);
+    tls_wants_write_ = result == TlsResult::want_write;
+    if (result == TlsResult::want_read || result == TlsResult::want_write) return;
+    if (result != TlsResult::done) return on_tls_end(result, "");
+    in_end_ += got;
+    if (!consume()) return;
+  }
+  has_more_ = true;
+}
+
+/// Hands over the whole frames there are. False where the connection ended over one.
+bool Connection::consume() {
+  while (in_end_ - in_begin_ >= frame_header_bytes) {
+    const auto header = read_frame_header(&in_[in_begin_]);
+    if (!header || frame_header_bytes + header->length > in_.size()) {
+      fail("the peer broke the protocol: a frame of type " + std::to_string(in_[in_begin_]) +
+           " that cannot be");
+      return false;
+    }
+    const std::size_t whole = frame_header_bytes + header->length;
+    if (in_end_ - in_begin_ < whole) break;
+    std::uint8_t* payload = &in_[in_begin_ + frame_header_bytes];
+    in_begin_ += whole;
+    owner_.on_frame(*this, header->type, payload, header->length);
+    if (state_ != ConnectionState::greeting && state_ != ConnectionState::live) return false;
+  }
+  if (in_begin_ == in_end_) in_begin_ = in_end_ = 0;
+  return true;
+}
+
+}  // namespace tunorch::worker

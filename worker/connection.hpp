@@ -1,0 +1,125 @@
+// One connection to a peer's worker: its TLS, its two bounded buffers, and its life. Cuts the bytes
+// into frames and queues frames to send; what a frame means is its owner's business.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "worker/fd.hpp"
+#include "worker/frame.hpp"
+#include "worker/poller.hpp"
+#include "worker/tls.hpp"
+
+namespace tunorch::worker {
+
+//  connecting ──▶ handshaking ──▶ greeting ──▶ live
+//      │               │             │          │      any failure, EOF, close()
+//      └───────────────┴─────────────┴──────────┴────▶ closing ──▶ dead
+enum class ConnectionState : std::uint8_t {
+  connecting,   // dialer: TCP is under way
+  handshaking,  // TLS is
+  greeting,     // HELLO and CONFIG are
+  live,         // packets flow
+  closing,      // the last words are on their way; what still comes in is thrown away
+  dead,         // to be swept up
+};
+
+class Connection final : public EventHandler {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  class Owner {
+   public:
+    virtual void on_secured(Connection& connection) = 0;
+    /// The payload may be changed in place; it is gone when the call returns.
+    virtual void on_frame(Connection& connection, FrameType type, std::uint8_t* payload,
+                          std::size_t size) = 0;
+    /// A full out-buffer has been sent.
+    virtual void on_drained(Connection& connection) = 0;
+    /// Once, when it leaves the other states; not after close().
+    virtual void on_closed(Connection& connection, const std::string& reason) = 0;
+
+   protected:
+    ~Owner() = default;
+  };
+
+  /// `expected_node`: see Tls. `address` is for words only.
+  Connection(Poller& poller, Fd socket, const TlsContext& tls, const std::string& expected_node,
+             std::string address, ConnectionState state, Owner& owner);
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  void on_events(std::uint32_t events) override;
+
+  /// Packets flow from now on: the buffers grow to their full size.
+  void go_live();
+  /// Tells the peer why, and lets go. `on_closed` is not called.
+  void close(const std::string& reason);
+  /// Lets go without a word to the peer; `on_closed` is called with the reason.
+  void fail(const std::string& reason);
+  /// No longer waits for the peer's farewell.
+  void abandon() { enter(ConnectionState::dead); }
+
+  /// Queues a control frame; false where there is no room for it.
+  bool send(FrameType type, std::string_view payload);
+
+  /// Where max_data_bytes of a DATA payload can be put, or null while there is no room.
+  std::uint8_t* landing();
+  /// Makes a DATA frame of what was put there.
+  void commit(std::size_t size);
+  /// False where there is no room.
+  bool append_data(const std::uint8_t* payload, std::size_t size);
+  /// Enough is queued that sending pays.
+  bool batch_is_full() const;
+  /// Sends what the socket takes.
+  void flush();
+
+  /// Reads and hands over frames until the socket is empty, or for a bounded while: then
+  /// `has_more` holds and it is to be called again soon.
+  void read();
+  bool has_more() const { return has_more_; }
+
+  ConnectionState state() const { return state_; }
+  bool is_live() const { return state_ == ConnectionState::live; }
+  bool sends_pending() const { return out_begin_ < out_end_; }
+  int fd() const { return socket_.get(); }
+  const std::string& address() const { return address_; }
+  Clock::time_point since() const { return since_; }  // of its present state
+  std::vector<std::string> peer_names() const { return tls_.peer_names(); }
+
+  int peer = -1;   // index of the owner's; -1 until HELLO
+  int stream = 0;  // of the peer's session
+
+ private:
+  void enter(ConnectionState state);
+  void finish_connecting();
+  void step_handshake();
+  void step_closing();
+  bool queue(FrameType type, std::string_view payload);
+  bool consume();
+  bool write_out();
+  void on_tls_end(TlsResult result, const char* doing);
+  void update_interest();
+  void make_room();
+
+  Poller& poller_;
+  Owner& owner_;
+  Fd socket_;
+  Tls tls_;
+  std::string address_;
+  ConnectionState state_;
+  Clock::time_point since_;
+  std::vector<std::uint8_t> in_, out_;
+  std::size_t in_begin_ = 0, in_end_ = 0;
+  std::size_t out_begin_ = 0, out_end_ = 0;
+  std::uint32_t interest_;
+  bool tls_wants_write_ = false;
+  bool has_more_ = false;
+  bool was_full_ = false;
+};
+
+}  // namespace tunorch::worker

@@ -1,0 +1,26 @@
+// What the two roles need of a worker to bring connections about.
+#pragma once
+
+#include <string>
+
+#include "worker/connection.hpp"
+
+namespace tunorch::worker {
+
+class ConnectionMaker {
+ public:
+  /// Null where no connection could be made of it; that was reported.
+  virtual Connection* make_connection(Fd socket, const std::string& address, int stream,
+                                      ConnectionState state) = 0;
+  /// Reports a connection that did not become a session.
+  virtual void refused(const std::string& peer, const std::string& address,
+                       const std::string& reason) = 0;
+  /// Accepted connections that have not said who they are.
+  virtual std::size_t half_open() const = 0;
+  virtual std::size_t half_open_from(const std::string& host) const = 0;
+
+ protected:
+  ~ConnectionMaker() = default;
+};
+
+}  // namespace tunorch::worker

@@ -1,0 +1,103 @@
+#include "worker/handshake.hpp"
+
+#include <algorithm>
+
+namespace tunorch::worker {
+
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Hello, version, min_version, cluster, node, bundle,
+                                                tunnel, stream, streams, digest)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Config, version, sndbuf_bytes, rcvbuf_bytes,
+                                                congestion)
+
+namespace {
+
+using nlohmann::json;
+
+template <class T>
+std::optional<T> parse(std::string_view text) {
+  const json message = json::parse(text, nullptr, false);
+  if (!message.is_object()) return std::nullopt;
+  try {
+    return message.get<T>();
+  } catch (const json::exception&) {
+    return std::nullopt;  // a field of another type
+  }
+}
+
+std::string range_text(int from, int to) {
+  return from == to ? std::to_string(to) : std::to_string(from) + " to " + std::to_string(to);
+}
+
+std::string printable(std::string text, std::size_t limit) {
+  std::ranges::replace_if(
+      text, [](char c) { return c < ' ' || c > '~'; }, '?');
+  return text.substr(0, limit);
+}
+
+std::string quoted(const std::string& peers_word) { return "'" + printable(peers_word, 64) + "'"; }
+
+}  // namespace
+
+Hello make_hello(const Spec& dialer, int stream) {
+  Hello hello;
+  hello.cluster = dialer.cluster;
+  hello.node = dialer.node;
+  hello.bundle = dialer.bundle;
+  hello.tunnel = dialer.id;
+  hello.stream = stream;
+  hello.streams = dialer.streams;
+  hello.digest = dialer.peers.at(0).digest;
+  return hello;
+}
+
+Config make_config(const Spec& listener, const Hello& hello) {
+  return {std::min(wire_version, hello.version), listener.sndbuf_bytes, listener.rcvbuf_bytes,
+          listener.congestion};
+}
+
+std::string hello_text(const Hello& hello) { return json(hello).dump(); }
+std::string config_text(const Config& config) { return json(config).dump(); }
+std::string close_text(const std::string& reason) {
+  return json{{"reason", reason}}.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+std::optional<Hello> parse_hello(std::string_view text) { return parse<Hello>(text); }
+std::optional<Config> parse_config(std::string_view text) { return parse<Config>(text); }
+
+std::string parse_close(std::string_view text) {
+  const json message = json::parse(text, nullptr, false);
+  if (!message.is_object() || !message.contains("reason") || !message["reason"].is_string())
+    return "no reason given";
+  return printable(message["reason"], 500);
+}
+
+std::string refuse_hello(const Spec& listener, const Hello& hello,
+                         const std::string& certificate_node) {
+  if (hello.version < min_wire_version || hello.min_version > wire_version)
+    return "the dialer speaks wire version " + range_text(hello.min_version, hello.version) +
+           ", the listener " + range_text(min_wire_version, wire_version) +
+           ": upgrade the older end";
+  if (hello.node != certificate_node)
+    return "the dialer says it is node " + quoted(hello.node) + ", its certificate says " +
+           quoted(certificate_node);
+  if (hello.cluster != listener.cluster)
+    return "the dialer is of cluster " + quoted(hello.cluster) + ", the listener of '" +
+           listener.cluster + "'";
+  if (hello.bundle != listener.bundle || hello.tunnel != listener.id)
+    return "the dialer wants tunnel " + std::to_string(hello.tunnel) + " of bundle " +
+           quoted(hello.bundle) + ", and this port is " + listener.tunnel +
+           "'s: the ends run different files";
+  const auto peer = std::ranges::find(listener.peers, hello.node, &PeerSpec::node);
+  if (peer == listener.peers.end())
+    return "node " + quoted(hello.node) + " is not in bundle " + listener.bundle +
+           " in the listener's file";
+  if (hello.stream < 0 || hello.stream >= listener.streams)
+    return "the dialer opens stream " + std::to_string(hello.stream) +
+           ", the listener's file has streams: " + std::to_string(listener.streams);
+  if (hello.digest != peer->digest)
+    return "the peer runs another cluster file (nodes' prefixes or link_net differ): apply the "
+           "same file on both ends";
+  return "";
+}
+
+}  // namespace tunorch::worker

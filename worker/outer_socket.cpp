@@ -1,0 +1,105 @@
+#include "worker/outer_socket.hpp"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+
+namespace tunorch::worker {
+namespace {
+
+/// Unsent bytes in the kernel add delay and nothing else; this much keeps the socket busy.
+constexpr int unsent_limit_bytes = 128 * 1024;
+/// After this long without an acknowledgement the kernel gives the connection up.
+constexpr int user_timeout_ms = 10'000;
+
+void set(int fd, int level, int option, int value) {
+  (void)::setsockopt(fd, level, option, &value, sizeof value);
+}
+
+bool parse_literal(const std::string& text, std::uint16_t port, sockaddr_storage& address,
+                   socklen_t& size) {
+  address = {};
+  auto* v4 = reinterpret_cast<sockaddr_in*>(&address);
+  auto* v6 = reinterpret_cast<sockaddr_in6*>(&address);
+  if (::inet_pton(AF_INET, text.c_str(), &v4->sin_addr) == 1) {
+    v4->sin_family = AF_INET;
+    v4->sin_port = htons(port);
+    size = sizeof *v4;
+    return true;
+  }
+  if (::inet_pton(AF_INET6, text.c_str(), &v6->sin6_addr) != 1) return false;
+  v6->sin6_family = AF_INET6;
+  v6->sin6_port = htons(port);
+  size = sizeof *v6;
+  return true;
+}
+
+void bind_to(int fd, const std::string& where) {
+  sockaddr_storage local;
+  socklen_t size = 0;
+  const int result =
+      parse_literal(where, 0, local, size)
+          ? ::bind(fd, reinterpret_cast<const sockaddr*>(&local), size)
+          : ::setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, where.c_str(),
+                         static_cast<socklen_t>(where.size()));
+  if (result != 0)
+    throw std::system_error(errno, std::generic_category(), "cannot dial from " + where);
+}
+
+}  // namespace
+
+void tune_socket(int fd, const SocketTuning& tuning) {
+  set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  set(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, unsent_limit_bytes);
+  set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, user_timeout_ms);
+  if (tuning.sndbuf_bytes) set(fd, SOL_SOCKET, SO_SNDBUF, static_cast<int>(tuning.sndbuf_bytes));
+  if (tuning.rcvbuf_bytes) set(fd, SOL_SOCKET, SO_RCVBUF, static_cast<int>(tuning.rcvbuf_bytes));
+  // A loss-based outer connection melts under loss when TCP runs inside it; BBR does not.
+  const std::string congestion = tuning.congestion == "auto" ? "bbr" : tuning.congestion;
+  (void)::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion.c_str(),
+                     static_cast<socklen_t>(congestion.size()));
+}
+
+std::string host_text(const sockaddr_storage& address) {
+  char text[INET6_ADDRSTRLEN] = "?";
+  if (address.ss_family == AF_INET) {
+    const auto& v4 = reinterpret_cast<const sockaddr_in&>(address);
+    ::inet_ntop(AF_INET, &v4.sin_addr, text, sizeof text);
+  } else if (address.ss_family == AF_INET6) {
+    const auto& v6 = reinterpret_cast<const sockaddr_in6&>(address);
+    if (IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr))
+      ::inet_ntop(AF_INET, &v6.sin6_addr.s6_addr[12], text, sizeof text);
+    else
+      ::inet_ntop(AF_INET6, &v6.sin6_addr, text, sizeof text);
+  }
+  return text;
+}
+
+std::string address_text(const sockaddr_storage& address) {
+  const std::string host = host_text(address);
+  // The port sits at the same place in both families.
+  const auto port = ntohs(reinterpret_cast<const sockaddr_in&>(address).sin_port);
+  const bool v6 = host.find(':') != std::string::npos;
+  return (v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
+}
+
+Fd begin_connect(const std::string& address, std::uint16_t port, const std::string& bind) {
+  sockaddr_storage remote;
+  socklen_t size = 0;
+  if (!parse_literal(address, port, remote, size))
+    throw std::system_error(EINVAL, std::generic_category(), "cannot dial " + address);
+  Fd fd(::socket(remote.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd.valid()) throw std::system_error(errno, std::generic_category(), "cannot make a socket");
+  if (!bind.empty()) bind_to(fd.get(), bind);
+  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&remote), size) != 0 &&
+      errno != EINPROGRESS)
+    throw std::system_error(errno, std::generic_category(),
+                            "cannot connect to " + address_text(remote));
+  return fd;
+}
+
+}  // namespace tunorch::worker

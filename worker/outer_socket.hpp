@@ -1,0 +1,31 @@
+// The TCP sockets between two workers: their options, and their addresses as text. Makes no
+// connection and knows no TLS.
+#pragma once
+
+#include <sys/socket.h>
+
+#include <cstdint>
+#include <string>
+
+#include "worker/fd.hpp"
+
+namespace tunorch::worker {
+
+struct SocketTuning {
+  std::uint32_t sndbuf_bytes = 0, rcvbuf_bytes = 0;  // 0: the kernel's own tuning
+  std::string congestion = "auto";                   // auto: bbr where the kernel has it
+};
+
+/// Best effort: what the kernel caps or lacks leaves its own value (tcp(7), socket(7)).
+void tune_socket(int fd, const SocketTuning& tuning);
+
+/// "192.0.2.1:4430" or "[2001:db8::1]:4430"; an IPv4 peer of a dual-stack socket as IPv4.
+std::string address_text(const sockaddr_storage& address);
+/// The same without the port.
+std::string host_text(const sockaddr_storage& address);
+
+/// A non-blocking connect under way to an IP literal, from `bind` (an IP literal or a device;
+/// empty: any). Throws std::system_error.
+Fd begin_connect(const std::string& address, std::uint16_t port, const std::string& bind);
+
+}  // namespace tunorch::worker

@@ -1,0 +1,45 @@
+#include "worker/probe.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace tunorch::worker {
+namespace {
+
+/// With nobody collecting them, old decisions are worth nothing.
+constexpr std::size_t max_decisions = 64;
+
+}  // namespace
+
+Ping Probe::next(nanoseconds now) {
+  waiting_.push_back({++sequence_, static_cast<std::uint64_t>(now.count())});
+  return waiting_.back();
+}
+
+void Probe::answered(Ping pong, nanoseconds now) {
+  const auto sent = nanoseconds(pong.clock_ns);
+  if (pong.sequence == 0 || pong.sequence > sequence_ || sent > now) return;  // not one of ours
+  last_answer_ = now;
+  rtt_us_ = static_cast<std::uint32_t>(
+      std::max<std::int64_t>(1, std::chrono::duration_cast<std::chrono::microseconds>(now - sent)
+                                    .count()));
+  const auto found = std::ranges::find(waiting_, pong.sequence, &Ping::sequence);
+  if (found == waiting_.end()) return;
+  waiting_.erase(found);
+  decisions_.push_back(true);
+}
+
+void Probe::expire(nanoseconds now, nanoseconds timeout) {
+  while (!waiting_.empty() && now - nanoseconds(waiting_.front().clock_ns) >= timeout) {
+    waiting_.pop_front();
+    decisions_.push_back(false);
+  }
+}
+
+std::vector<bool> Probe::take_decisions() {
+  if (decisions_.size() > max_decisions)
+    decisions_.erase(decisions_.begin(), decisions_.end() - max_decisions);
+  return std::exchange(decisions_, {});
+}
+
+}  // namespace tunorch::worker
