@@ -132,7 +132,7 @@ void Kernel::change(const TunStep& step) {
   else if (!step.before)
     make_tun(*step.after);
   else
-    tune(*step.after);
+    tune(*step.before, *step.after);
 }
 
 void Kernel::make_tun(const Tun& tun) {
@@ -148,17 +148,20 @@ void Kernel::make_tun(const Tun& tun) {
     netlink_.set_alias(tun.name, tun.alias);
     journal_.remove_device(tun.name);
     netlink_.set_no_link_local(tun.name);
-    tune(tun);
+    tune(Tun{tun.name, tun.alias, 0, 0, tun.owner}, tun);
   } catch (...) {
     netlink_.delete_link(tun.name);
     throw;
   }
 }
 
-void Kernel::tune(const Tun& tun) {
-  netlink_.set_mtu(tun.name, tun.mtu);
-  netlink_.set_txqueuelen(tun.name, tun.txqueuelen);
-  netlink_.set_up(tun.name);
+/// Only what differs: a new txqueuelen makes the kernel swap the queueing discipline, which costs a
+/// few packets.
+void Kernel::tune(const Tun& before, const Tun& after) {
+  if (before.mtu != after.mtu) netlink_.set_mtu(after.name, after.mtu);
+  if (before.txqueuelen != after.txqueuelen)
+    netlink_.set_txqueuelen(after.name, after.txqueuelen);
+  netlink_.set_up(after.name);
 }
 
 /// A daemon killed between making a device and marking it left one that only the journal knows.

@@ -38,7 +38,7 @@ class Kernel {
   void change(const RouteStep& step);
   void change(const WorkerStep& step);
   void make_tun(const routing::Tun& tun);
-  void tune(const routing::Tun& tun);
+  void tune(const routing::Tun& before, const routing::Tun& after);
   void remove_unmarked_devices();
 
   std::uint8_t protocol_;

@@ -1,0 +1,286 @@
+// Numbered traffic for tests: sends UDP packets of many flows at a steady rate, and counts at the
+// other end which came, by which device, and how long nothing came. Bounded in count and time.
+//
+//   flows send ADDRESS PORT FLOWS PACKETS_A_SECOND SECONDS   sends; counts the echoes
+//   flows recv ADDRESS PORT SECONDS [echo]                   counts; ends when nothing comes
+//   flows tcp-serve ADDRESS PORT SECONDS                     echoes on TCP connections
+//   flows tcp ADDRESS PORT CONNECTIONS SECONDS               small messages on each; counts resets
+//
+// Both print one JSON object. All clocks are CLOCK_MONOTONIC of one machine.
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::duration;
+using std::chrono::nanoseconds;
+
+constexpr std::uint32_t max_flows = 4000;
+constexpr double max_seconds = 300;
+constexpr double quiet_end_seconds = 2;  // a receiver that has heard something waits no longer
+
+struct Numbered {
+  std::uint32_t flow;
+  std::uint32_t sequence;
+};
+
+[[noreturn]] void fail(const char* what) {
+  std::fprintf(stderr, "flows: cannot %s: %s\n", what, std::strerror(errno));
+  std::exit(1);
+}
+
+struct Address {
+  sockaddr_storage storage{};
+  socklen_t size = 0;
+
+  Address(const char* text, int port) {
+    auto* v4 = reinterpret_cast<sockaddr_in*>(&storage);
+    auto* v6 = reinterpret_cast<sockaddr_in6*>(&storage);
+    if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
+      v4->sin_family = AF_INET;
+      v4->sin_port = htons(static_cast<std::uint16_t>(port));
+      size = sizeof *v4;
+    } else if (inet_pton(AF_INET6, text, &v6->sin6_addr) == 1) {
+      v6->sin6_family = AF_INET6;
+      v6->sin6_port = htons(static_cast<std::uint16_t>(port));
+      size = sizeof *v6;
+    } else {
+      errno = EINVAL;
+      fail("read the address");
+    }
+  }
+  const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
+};
+
+/// What came of a numbered stream, and the longest time nothing did.
+struct Count {
+  std::map<std::uint32_t, std::uint32_t> next;  // by flow: the sequence expected
+  std::map<std::string, std::map<std::uint32_t, bool>> devices;
+  std::uint64_t packets = 0, reordered = 0;
+  Clock::time_point first{}, last{};
+  nanoseconds longest_gap{0};
+
+  void add(const Numbered& packet, const std::string& device) {
+    const auto now = Clock::now();
+    if (packets++ == 0)
+      first = now;
+    else
+      longest_gap = std::max<nanoseconds>(longest_gap, now - last);
+    last = now;
+    auto& expected = next[packet.flow];
+    if (packet.sequence < expected) ++reordered;
+    expected = std::max(expected, packet.sequence + 1);
+    devices[device][packet.flow] = true;
+  }
+
+  nlohmann::json report() const {
+    nlohmann::json by_device = nlohmann::json::object();
+    for (const auto& [device, flows] : devices) by_device[device] = flows.size();
+    return {{"packets", packets},
+            {"flows", next.size()},
+            {"reordered", reordered},
+            {"longest_gap_ms", duration<double, std::milli>(longest_gap).count()},
+            {"flows_by_device", by_device}};
+  }
+};
+
+void big_buffers(int fd) {
+  const int bytes = 8 << 20;
+  setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes);
+  setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes);
+}
+
+std::string arriving_device(msghdr& message) {
+  for (cmsghdr* part = CMSG_FIRSTHDR(&message); part; part = CMSG_NXTHDR(&message, part)) {
+    unsigned index = 0;
+    if (part->cmsg_level == IPPROTO_IP && part->cmsg_type == IP_PKTINFO)
+      index = static_cast<unsigned>(reinterpret_cast<in_pktinfo*>(CMSG_DATA(part))->ipi_ifindex);
+    if (part->cmsg_level == IPPROTO_IPV6 && part->cmsg_type == IPV6_PKTINFO)
+      index = reinterpret_cast<in6_pktinfo*>(CMSG_DATA(part))->ipi6_ifindex;
+    char name[IF_NAMESIZE] = "?";
+    if (index != 0 && if_indextoname(index, name)) return name;
+  }
+  return "?";
+}
+
+int run_recv(const Address& address, double seconds, bool echo) {
+  const int fd = socket(address.storage.ss_family, SOCK_DGRAM, 0);
+  if (fd < 0 || bind(fd, address.get(), address.size) != 0) fail("bind");
+  big_buffers(fd);
+  const int on = 1;
+  setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof on);
+  setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on);
+  Count count;
+  const auto end = Clock::now() + duration<double>(seconds);
+  while (Clock::now() < end) {
+    if (count.packets > 0 && Clock::now() - count.last > duration<double>(quiet_end_seconds)) break;
+    pollfd wait{fd, POLLIN, 0};
+    if (poll(&wait, 1, 100) <= 0) continue;
+    Numbered packet{};
+    iovec data{&packet, sizeof packet};
+    sockaddr_storage from{};
+    alignas(cmsghdr) char control[256];
+    msghdr message{};
+    message.msg_name = &from;
+    message.msg_namelen = sizeof from;
+    message.msg_iov = &data;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    if (recvmsg(fd, &message, MSG_DONTWAIT) != sizeof packet) continue;
+    count.add(packet, arriving_device(message));
+    if (echo)
+      (void)sendto(fd, &packet, sizeof packet, 0, reinterpret_cast<sockaddr*>(&from),
+                   message.msg_namelen);
+  }
+  std::printf("%s\n", count.report().dump().c_str());
+  return 0;
+}
+
+int run_send(const Address& address, std::uint32_t flows, double rate, double seconds) {
+  std::vector<pollfd> sockets;
+  for (std::uint32_t i = 0; i < flows; ++i) {
+    const int fd = socket(address.storage.ss_family, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+    if (fd < 0 || connect(fd, address.get(), address.size) != 0) fail("make a socket");
+    sockets.push_back({fd, POLLIN, 0});
+  }
+  Count echoes;
+  std::uint64_t sent = 0, not_sent = 0;
+  const auto start = Clock::now();
+  const auto total = static_cast<std::uint64_t>(rate * seconds);
+  const auto drain = [&] {
+    poll(sockets.data(), sockets.size(), 0);
+    for (const pollfd& one : sockets) {
+      Numbered packet{};
+      while ((one.revents & (POLLIN | POLLERR)) &&
+             recv(one.fd, &packet, sizeof packet, 0) == sizeof packet)
+        echoes.add(packet, "echo");
+    }
+  };
+  for (std::uint64_t i = 0; i < total; ++i) {
+    const auto due = start + duration<double>(static_cast<double>(i) / rate);
+    if (Clock::now() < due) {
+      drain();
+      while (Clock::now() < due) usleep(50);
+    }
+    const Numbered packet{static_cast<std::uint32_t>(i % flows),
+                          static_cast<std::uint32_t>(i / flows)};
+    if (send(sockets[packet.flow].fd, &packet, sizeof packet, 0) == sizeof packet)
+      ++sent;
+    else
+      ++not_sent;
+  }
+  for (int i = 0; i < 400; ++i) {  // the last echoes
+    drain();
+    usleep(1000);
+  }
+  auto report = echoes.report();
+  report["sent"] = sent;
+  report["not_sent"] = not_sent;
+  std::printf("%s\n", report.dump().c_str());
+  return 0;
+}
+
+int run_tcp_serve(const Address& address, double seconds) {
+  const int listening = socket(address.storage.ss_family, SOCK_STREAM, 0);
+  const int on = 1;
+  setsockopt(listening, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (bind(listening, address.get(), address.size) != 0 || listen(listening, 1024) != 0)
+    fail("listen");
+  std::vector<pollfd> sockets{{listening, POLLIN, 0}};
+  const auto end = Clock::now() + duration<double>(seconds);
+  while (Clock::now() < end) {
+    if (poll(sockets.data(), sockets.size(), 100) <= 0) continue;
+    for (std::size_t i = 1; i < sockets.size(); ++i) {
+      char bytes[256];
+      if (!sockets[i].revents) continue;
+      const ssize_t size = recv(sockets[i].fd, bytes, sizeof bytes, MSG_DONTWAIT);
+      if (size > 0) (void)send(sockets[i].fd, bytes, static_cast<std::size_t>(size), MSG_NOSIGNAL);
+      if (size == 0 || (size < 0 && errno != EAGAIN)) {
+        close(sockets[i].fd);
+        sockets[i].fd = -1;
+      }
+    }
+    if (sockets[0].revents) sockets.push_back({accept(listening, nullptr, nullptr), POLLIN, 0});
+  }
+  return 0;
+}
+
+int run_tcp(const Address& address, std::uint32_t connections, double seconds) {
+  std::vector<pollfd> sockets;
+  const int on = 1;
+  for (std::uint32_t i = 0; i < connections; ++i) {
+    const int fd = socket(address.storage.ss_family, SOCK_STREAM, 0);
+    if (fd < 0 || connect(fd, address.get(), address.size) != 0) fail("connect");
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    sockets.push_back({fd, POLLIN, 0});
+  }
+  std::uint64_t broken = 0, messages = 0;
+  std::vector<Clock::time_point> last(connections, Clock::now());
+  nanoseconds longest_stall{0};
+  for (const pollfd& one : sockets) (void)send(one.fd, "ping", 4, MSG_NOSIGNAL);
+  const auto end = Clock::now() + duration<double>(seconds);
+  while (Clock::now() < end) {
+    if (poll(sockets.data(), sockets.size(), 100) > 0)
+      for (std::size_t i = 0; i < sockets.size(); ++i) {
+        char bytes[256];
+        if (!sockets[i].revents) continue;
+        if (recv(sockets[i].fd, bytes, sizeof bytes, MSG_DONTWAIT) <= 0) {
+          ++broken;
+          sockets[i].fd = -1;
+          continue;
+        }
+        ++messages;
+        longest_stall = std::max<nanoseconds>(longest_stall, Clock::now() - last[i]);
+        last[i] = Clock::now();
+        (void)send(sockets[i].fd, "ping", 4, MSG_NOSIGNAL);
+      }
+    usleep(1000);
+  }
+  std::uint64_t silent = 0;
+  for (std::size_t i = 0; i < sockets.size(); ++i)
+    if (sockets[i].fd >= 0 && Clock::now() - last[i] > std::chrono::seconds(2)) ++silent;
+  const nlohmann::json report{
+      {"connections", connections},
+      {"messages", messages},
+      {"broken", broken},
+      {"silent_at_end", silent},
+      {"longest_stall_ms", duration<double, std::milli>(longest_stall).count()}};
+  std::printf("%s\n", report.dump().c_str());
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::string verb = argc > 1 ? argv[1] : "";
+  const auto number = [&](int i) { return i < argc ? std::atof(argv[i]) : 0; };
+  const auto flows = static_cast<std::uint32_t>(number(4));
+  const int seconds_at = verb == "send" ? 6 : verb == "tcp" ? 5 : 4;
+  if (argc <= seconds_at || flows > max_flows || number(seconds_at) > max_seconds) {
+    std::fprintf(stderr, "usage: see the top of flows.cpp\n");
+    return 2;
+  }
+  const Address address(argv[2], std::atoi(argv[3]));
+  if (verb == "recv") return run_recv(address, number(4), argc > 5);
+  if (verb == "send") return run_send(address, flows, number(5), number(6));
+  if (verb == "tcp-serve") return run_tcp_serve(address, number(4));
+  if (verb == "tcp") return run_tcp(address, flows, number(5));
+  return 2;
+}

@@ -1,0 +1,276 @@
+"""Hosts for tests: network namespaces joined by veth, each with its own runtime and state folder.
+
+        gateway                         edge
+     ┌────────────┐  10.66.0.0/24  ┌────────────┐
+     │ inner      │.1            .2│ inner      │
+     │ 10.77.0.1  ├────────────────┤ 10.77.0.2  │
+     │ fd77::1    │                │ fd77::2    │
+     └─────┬──────┘                └────────────┘
+         .1│ 10.66.1.0/24          branch (where a test asks for it)
+           │                   .2┌────────────┐
+           └─────────────────────┤ 10.77.0.3  │
+                                 └────────────┘
+
+Whatever a lab makes it takes away again, also when a test fails or is interrupted. It ends only
+processes it started or that its own hosts' daemons started.
+"""
+
+import contextlib
+import copy
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+BIN = os.path.abspath(os.environ.get("TUNORCH_BIN", os.path.join(HERE, "../../build/bin")))
+TUNORCH = os.path.join(BIN, "tunorch")
+FLOWS = os.path.join(BIN, "flows")
+
+CLUSTER = {
+    "cluster": "demo",
+    "nodes": {
+        "gateway": {"endpoint": "10.66.0.1", "inner": ["10.77.0.1/32", "fd77::1/128"]},
+        "edge": {"inner": ["10.77.0.2/32", "fd77::2/128"]},
+    },
+    "bundles": {"backbone": {"listen": "gateway", "dial": ["edge"], "tunnels": 4}},
+}
+
+
+def cluster(**bundle):
+    """The lab's cluster with other keys in its bundle."""
+    changed = copy.deepcopy(CLUSTER)
+    changed["bundles"]["backbone"].update(bundle)
+    return changed
+
+
+def need_root_and_tun():
+    if os.geteuid() == 0 and os.path.exists("/dev/net/tun"):
+        return
+    reason = "needs root and /dev/net/tun: it makes network namespaces and tunnels"
+    if os.environ.get("CI") == "true":
+        raise RuntimeError(reason)
+    raise unittest.SkipTest(reason)
+
+
+def wait_for(what, condition, seconds=15):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        result = condition()
+        if result:
+            return result
+        time.sleep(0.02)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+class Host:
+    def __init__(self, lab, node):
+        self.lab = lab
+        self.node = node
+        self.ns = f"tn{os.getpid()}-{node}"
+        self.runtime = os.path.join(lab.dir, node)
+        self.started = []
+        subprocess.run(["ip", "netns", "add", self.ns], check=True)
+        self.ip("link", "set", "lo", "up")
+
+    def ip(self, *args):
+        subprocess.run(["ip", "-n", self.ns, *args], check=True)
+
+    def command(self, *args):
+        return ["ip", "netns", "exec", self.ns, *args]
+
+    def run(self, *args, check=True, timeout=60):
+        done = subprocess.run(self.command(*args), text=True, capture_output=True, timeout=timeout)
+        if check and done.returncode != 0:
+            raise AssertionError(f"{self.node}: {' '.join(args)}: {done.stdout}{done.stderr}")
+        return done
+
+    def start(self, *args, **kwargs):
+        process = subprocess.Popen(self.command(*args), text=True, **kwargs)
+        self.started.append(process)
+        return process
+
+    def options(self):
+        return ["--node", self.node, "--runtime-dir", self.runtime,
+                "--state-dir", os.path.join(self.lab.dir, "state")]
+
+    def tunorch(self, *args, check=True):
+        return self.run(TUNORCH, *args, *self.options(), check=check)
+
+    def apply(self, *args, check=True):
+        return self.tunorch("apply", self.lab.file, "--timeout", "20s", *args, check=check)
+
+    def status(self):
+        return json.loads(self.tunorch("status", "--json").stdout)
+
+    def bundle(self):
+        return self.status()["bundles"][0]
+
+    def tunnel(self, name):
+        return next(t for t in self.bundle()["tunnels"] if t["name"] == name)
+
+    def worker_pids(self):
+        return {t["name"]: t["pid"] for t in self.bundle()["tunnels"]}
+
+    def kill_worker(self, name):
+        os.kill(self.tunnel(name)["pid"], signal.SIGKILL)
+
+    def log(self):
+        with contextlib.suppress(FileNotFoundError):
+            with open(os.path.join(self.runtime, "daemon.log")) as log:
+                return log.read()
+        return ""
+
+    def daemon_pid(self):
+        """The process of ours whose command line is this host's daemon."""
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):
+                with open(f"/proc/{pid}/cmdline") as file:
+                    words = file.read().split("\0")
+                if words[:2] == [TUNORCH, "daemon"] and self.runtime in words:
+                    return int(pid)
+        return None
+
+    def routes(self, prefix, family="-4"):
+        done = self.run("ip", family, "-j", "route", "show", prefix, "proto", "116")
+        return json.loads(done.stdout or "[]")
+
+    def route_devices(self, prefix, family="-4"):
+        """Devices of the prefix's unicast route."""
+        for route in self.routes(prefix, family):
+            if route.get("type", "unicast") == "unicast":
+                hops = route.get("nexthops", [route])
+                return sorted(hop["dev"] for hop in hops)
+        return []
+
+    def live(self):
+        return self.bundle()["live"]
+
+    def close(self):
+        if os.path.isdir(self.runtime):
+            self.tunorch("down", check=False)
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+        pid = self.daemon_pid()
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+        subprocess.run(["ip", "netns", "del", self.ns])
+
+
+class Lab:
+    def __init__(self, nodes=("gateway", "edge"), spec=None):
+        need_root_and_tun()
+        self.dir = tempfile.mkdtemp(prefix="tn-")
+        self.file = os.path.join(self.dir, "cluster.yaml")
+        self.hosts = {}
+        for sig in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(sig, lambda *_: sys.exit(1))
+        try:
+            for node in nodes:
+                self.hosts[node] = Host(self, node)
+            for number, node in enumerate(nodes[1:]):
+                self.wire(node, number)
+            self.write(spec or CLUSTER)
+            subprocess.run([TUNORCH, "pki", "init", self.file], check=True, capture_output=True)
+        except BaseException:
+            self.close()
+            raise
+
+    def wire(self, node, number):
+        gateway, other = self.hosts["gateway"], self.hosts[node]
+        subprocess.run(["ip", "link", "add", f"w{number}", "netns", gateway.ns, "type", "veth",
+                        "peer", "name", "wan", "netns", other.ns], check=True)
+        for host, dev, last in ((gateway, f"w{number}", 1), (other, "wan", 2)):
+            # No link-local address: it would come up some time later, in the middle of a test.
+            host.ip("link", "set", dev, "addrgenmode", "none")
+            host.ip("addr", "add", f"10.66.{number}.{last}/24", "dev", dev)
+            host.ip("link", "set", dev, "up")
+        for host, dev in ((gateway, f"w{number}"), (other, "wan")):
+            wait_for(f"{dev} is up", lambda: "state UP" in host.run("ip", "link", "show", dev).stdout)
+        if number > 0:
+            other.ip("route", "add", "10.66.0.0/24", "via", f"10.66.{number}.1")
+
+    def write(self, spec):
+        with open(self.file, "w") as file:
+            json.dump(spec, file, indent=2)  # JSON is YAML
+
+    def __getattr__(self, name):
+        try:
+            return self.__dict__["hosts"][name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def up(self):
+        self.gateway.apply()
+        for node, host in self.hosts.items():
+            if node != "gateway":
+                host.apply()
+
+    def close(self):
+        for host in self.hosts.values():
+            with contextlib.suppress(Exception):
+                host.close()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class LabTest(unittest.TestCase):
+    """One lab for the tests of a class; a test that needs a fresh one makes it itself."""
+
+    nodes = ("gateway", "edge")
+    spec = None
+
+    def setUp(self):
+        self.lab = Lab(self.nodes, self.spec)
+        self.addCleanup(self.lab.close)
+        self.gateway = self.lab.gateway
+        self.edge = self.lab.edge
+
+    def assert_reaches(self, host, address):
+        done = host.run("ping", "-c", "3", "-i", "0.2", "-W", "1", address, check=False)
+        self.assertIn(" 0% packet loss", done.stdout, f"{host.node} to {address}")
+
+    def assert_does_not_reach(self, host, address):
+        done = host.run("ping", "-c", "2", "-i", "0.2", "-W", "1", address, check=False)
+        self.assertNotIn(" 0% packet loss", done.stdout, f"{host.node} to {address}")
+
+    def fails_with(self, done, *patterns):
+        output = done.stdout + done.stderr
+        self.assertEqual(done.returncode, 1, output)
+        for pattern in patterns:
+            self.assertRegex(output, pattern)
+        return output
+
+
+class Flows:
+    """Numbered packets from one host to another while something happens."""
+
+    def __init__(self, source, sink, address, flows, pps, seconds, port=5000, echo=True):
+        self.sink = sink.start(FLOWS, "recv", address, str(port), str(seconds + 15),
+                               *(["echo"] if echo else []), stdout=subprocess.PIPE)
+        time.sleep(0.3)
+        self.source = source.start(FLOWS, "send", address, str(port), str(flows), str(pps),
+                                   str(seconds), stdout=subprocess.PIPE)
+        self.flows = flows
+
+    def finish(self):
+        """(what the sink counted, what the source counted of echoes)"""
+        sent = json.loads(self.source.communicate(timeout=120)[0])
+        got = json.loads(self.sink.communicate(timeout=120)[0])
+        got["lost"] = sent["sent"] - got["packets"]
+        sent["lost_on_return"] = got["packets"] - sent["packets"]
+        return got, sent
+
+
+def netlink_writes(trace):
+    """What a strace shows being sent that changes the kernel: rtnetlink and nf_tables NEW, DEL and
+    SET messages. (What is received has RTM_NEW types too: answers to dumps.)"""
+    sent = [line for line in trace.splitlines() if re.search(r"\bsend(to|msg|mmsg)\(", line)]
+    return re.findall(r"RTM_(?:NEW|DEL|SET)\w+|NFT_MSG_(?:NEW|DEL)\w+", "\n".join(sent))

@@ -1,0 +1,65 @@
+"""One listener, two dialers over the same tunnels: each has its own routes, and its own prefixes."""
+
+import copy
+
+from lab import CLUSTER, LabTest, wait_for
+
+SPEC = copy.deepcopy(CLUSTER)
+SPEC["nodes"]["branch"] = {"inner": ["10.77.0.3/32"]}
+# So that the dialers have a route to each other, through the gateway.
+SPEC["nodes"]["gateway"]["subnets"] = ["10.77.0.0/24"]
+SPEC["bundles"]["backbone"]["dial"] = ["edge", "branch"]
+
+ALL = [f"backbone-{k}" for k in range(4)]
+
+
+class TwoDialers(LabTest):
+    nodes = ("gateway", "edge", "branch")
+    spec = SPEC
+
+    def setUp(self):
+        super().setUp()
+        self.branch = self.lab.branch
+
+    def test_one_dialers_lost_tunnel_is_only_its_own(self):
+        self.lab.up()
+        self.assertEqual(self.gateway.route_devices("10.77.0.2"), ALL)
+        self.assertEqual(self.gateway.route_devices("10.77.0.3"), ALL)
+        self.assert_reaches(self.edge, "10.77.0.1")
+        self.assert_reaches(self.branch, "10.77.0.1")
+        victim = self.edge.worker_pids()["backbone-2"]
+        self.edge.run("kill", "-STOP", str(self.edge.daemon_pid()))  # so that it is not restarted
+        self.addCleanup(self.edge.run, "kill", "-CONT", str(self.edge.daemon_pid()), check=False)
+        self.edge.run("kill", "-KILL", str(victim))
+        wait_for("it left edge's route", lambda: self.gateway.route_devices("10.77.0.2") ==
+                 ["backbone-0", "backbone-1", "backbone-3"], 2)
+        self.assertEqual(self.gateway.route_devices("10.77.0.3"), ALL)
+        peers = {p["name"]: len(p["live_tunnels"]) for p in self.gateway.bundle()["peers"]}
+        self.assertEqual(peers, {"edge": 3, "branch": 4})
+        self.assertEqual(self.gateway.bundle()["state"], "degraded")
+        self.edge.run("kill", "-CONT", str(self.edge.daemon_pid()))
+        wait_for("it came back", lambda: self.gateway.route_devices("10.77.0.2") == ALL)
+
+    def test_dialers_are_isolated_unless_the_file_says_otherwise(self):
+        self.lab.up()
+        self.assert_does_not_reach(self.edge, "10.77.0.3")
+        dropped = wait_for("the drops are told", lambda: sum(
+            t["dropped"].get("isolated", 0) for t in self.gateway.bundle()["tunnels"]))
+        self.assertGreaterEqual(dropped, 2)
+        open_spec = copy.deepcopy(SPEC)
+        open_spec["bundles"]["backbone"]["isolate"] = False
+        self.lab.write(open_spec)
+        self.gateway.apply("--wait-peers")
+        for host in (self.edge, self.branch):
+            host.apply()
+        self.assert_reaches(self.edge, "10.77.0.3")
+
+    def test_a_spoofed_source_is_dropped_and_counted(self):
+        self.lab.up()
+        self.edge.ip("addr", "add", "10.77.0.3/32", "dev", "lo")  # the other dialer's
+        done = self.edge.run("ping", "-c", "3", "-i", "0.2", "-W", "1", "-I", "10.77.0.3",
+                             "10.77.0.1", check=False)
+        self.assertIn("100% packet loss", done.stdout)
+        dropped = wait_for("the drops are told", lambda: sum(
+            t["dropped"].get("source", 0) for t in self.gateway.bundle()["tunnels"]))
+        self.assertGreaterEqual(dropped, 3)
