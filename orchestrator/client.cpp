@@ -35,7 +35,9 @@ std::string last_words(const fs::path& log) {
 
 }  // namespace
 
-fs::path own_executable() { return fs::read_symlink("/proc/self/exe"); }
+fs::path own_executable() {
+  return fs::read_symlink("/proc/self/exe");
+}
 
 fs::path worker_executable() {
   const fs::path folder = own_executable().parent_path();
@@ -54,11 +56,11 @@ std::optional<Client> Client::connect(const Paths& paths) {
 Client Client::start_daemon(const Paths& paths) {
   make_dir(paths.runtime);
   asio::io_context io;
-  const Process daemon = launch_daemon(
-      io.get_executor(), own_executable(),
-      {"daemon", "--node", paths.node, "--runtime-dir", paths.runtime.string(), "--state-dir",
-       paths.state.string()},
-      paths.log());
+  const Process daemon =
+      launch_daemon(io.get_executor(), own_executable(),
+                    {"daemon", "--node", paths.node, "--runtime-dir", paths.runtime.string(),
+                     "--state-dir", paths.state.string()},
+                    paths.log());
   const auto until = std::chrono::steady_clock::now() + start_limit;
   while (std::chrono::steady_clock::now() < until) {
     if (auto client = connect(paths)) return *client;

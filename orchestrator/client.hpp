@@ -22,7 +22,8 @@ class Client {
 
   /// Sends one request and calls `on_line` for each answer until the daemon closes. Throws
   /// std::runtime_error where the daemon goes away without an answer.
-  void ask(const nlohmann::json& request, const std::function<void(const nlohmann::json&)>& on_line);
+  void ask(const nlohmann::json& request,
+           const std::function<void(const nlohmann::json&)>& on_line);
 
  private:
   struct Connection;

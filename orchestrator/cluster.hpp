@@ -13,8 +13,8 @@
 
 namespace tunorch {
 
-using std::chrono::milliseconds;
 using routing::Prefix;
+using std::chrono::milliseconds;
 
 struct Node {
   std::string name;
@@ -26,9 +26,9 @@ struct Node {
 };
 
 struct Tunnel {
-  int id = 0;           // device <bundle>-<id>, port + id
-  unsigned weight = 1;  // 1…256
-  std::string bind;     // dialer: local IP literal or device; empty: any
+  int id = 0;              // device <bundle>-<id>, port + id
+  unsigned weight = 1;     // 1…256
+  std::string bind;        // dialer: local IP literal or device; empty: any
   std::uint32_t slot = 0;  // which link subnet: (port + id) mod 64
 };
 
@@ -86,7 +86,7 @@ struct Tuning {
 struct Cluster {
   std::string name;
   std::uint8_t protocol = 116;
-  Prefix link_net;  // 198.18.0.0/15
+  Prefix link_net;              // 198.18.0.0/15
   std::vector<Node> nodes;      // in the file's order
   std::vector<Bundle> bundles;  // in the file's order
   Tuning tuning;

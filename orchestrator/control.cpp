@@ -43,10 +43,10 @@ void ControlConnection::read_request(OnRequest on_request) {
       [self = shared_from_this(), on_request = std::move(on_request)](
           const boost::system::error_code& error, std::size_t size) {
         if (error) return;
-        const auto request =
-            nlohmann::json::parse(self->inbox_.substr(0, size), nullptr, false);
+        const auto request = nlohmann::json::parse(self->inbox_.substr(0, size), nullptr, false);
         if (!request.is_object() || !request.contains("op") || !request["op"].is_string())
-          return self->send({{"error", "cannot understand the request: not a JSON object with op"}});
+          return self->send(
+              {{"error", "cannot understand the request: not a JSON object with op"}});
         on_request(request, self);
       });
 }
@@ -63,11 +63,12 @@ void ControlConnection::send(const nlohmann::json& line) {
 
 void ControlConnection::write() {
   writing_.swap(outbox_);
-  asio::async_write(socket_, asio::buffer(writing_),
-                    [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
-                      self->writing_.clear();
-                      if (!error && !self->outbox_.empty()) self->write();
-                    });
+  asio::async_write(
+      socket_, asio::buffer(writing_),
+      [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
+        self->writing_.clear();
+        if (!error && !self->outbox_.empty()) self->write();
+      });
 }
 
 ControlServer::ControlServer(asio::io_context& io, const std::filesystem::path& path,
@@ -76,22 +77,24 @@ ControlServer::ControlServer(asio::io_context& io, const std::filesystem::path& 
   accept();
 }
 
-ControlServer::~ControlServer() { ::unlink(path_.c_str()); }
+ControlServer::~ControlServer() {
+  ::unlink(path_.c_str());
+}
 
 void ControlServer::accept() {
-  acceptor_.async_accept([this](const boost::system::error_code& error,
-                                stream_protocol::socket socket) {
-    if (error == asio::error::operation_aborted) return;
-    if (!error) {
-      const bool allowed = is_root(socket);
-      auto connection = std::make_shared<ControlConnection>(std::move(socket));
-      if (allowed)
-        connection->read_request(on_request_);
-      else
-        connection->send({{"error", "not permitted: run it as root"}});
-    }
-    accept();
-  });
+  acceptor_.async_accept(
+      [this](const boost::system::error_code& error, stream_protocol::socket socket) {
+        if (error == asio::error::operation_aborted) return;
+        if (!error) {
+          const bool allowed = is_root(socket);
+          auto connection = std::make_shared<ControlConnection>(std::move(socket));
+          if (allowed)
+            connection->read_request(on_request_);
+          else
+            connection->send({{"error", "not permitted: run it as root"}});
+        }
+        accept();
+      });
 }
 
 }  // namespace tunorch

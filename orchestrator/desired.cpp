@@ -53,11 +53,11 @@ std::string joined(const std::vector<Prefix>& prefixes) {
 /// Both ends must have the same of these, or they would drop each other's packets in silence.
 std::string wire_digest(const Cluster& cluster, const Bundle& bundle, const std::string& dialer) {
   const Node& listener = *cluster.find_node(bundle.listen);
-  return fmt::format("{:016x}", fnv1a(fmt::format(
-                                    "{}/{}/{}={}/{}={}/{}", cluster.name, bundle.name,
-                                    listener.name, joined(prefixes_of(listener)), dialer,
-                                    joined(prefixes_of(*cluster.find_node(dialer))),
-                                    cluster.link_net.text())));
+  return fmt::format(
+      "{:016x}",
+      fnv1a(fmt::format("{}/{}/{}={}/{}={}/{}", cluster.name, bundle.name, listener.name,
+                        joined(prefixes_of(listener)), dialer,
+                        joined(prefixes_of(*cluster.find_node(dialer))), cluster.link_net.text())));
 }
 
 worker::PeerSpec peer_spec(const Cluster& cluster, const Bundle& bundle, const Tunnel& tunnel,
@@ -102,8 +102,8 @@ worker::Spec make_spec(const Cluster& cluster, const Bundle& bundle, const Tunne
   spec.max_backoff_ms = static_cast<std::uint32_t>(bundle.restart.max_backoff.count());
   spec.isolate = bundle.isolate;
   for (const Node* peer : peers)
-    spec.peers.push_back(peer_spec(cluster, bundle, tunnel, *peer,
-                                   spec.listener ? peer->name : node.name));
+    spec.peers.push_back(
+        peer_spec(cluster, bundle, tunnel, *peer, spec.listener ? peer->name : node.name));
   return spec;
 }
 
@@ -162,10 +162,10 @@ void add_tunnel(const Cluster& cluster, const Bundle& bundle, const Tunnel& tunn
   desired.addresses.push_back(
       {wanted.name, link_address(cluster.link_net, tunnel.slot, node.link_host)});
   const auto is_v6 = [](const Prefix& prefix) { return prefix.v6; };
-  const bool v6 = std::ranges::any_of(node.inner, is_v6) ||
-                  std::ranges::any_of(peers, [&](const Node* peer) {
-                    return std::ranges::any_of(prefixes_of(*peer), is_v6);
-                  });
+  const bool v6 =
+      std::ranges::any_of(node.inner, is_v6) || std::ranges::any_of(peers, [&](const Node* peer) {
+        return std::ranges::any_of(prefixes_of(*peer), is_v6);
+      });
   add_device_sysctls(wanted.name, v6, desired);
   desired.tunnels.push_back(std::move(wanted));
 }
@@ -241,9 +241,9 @@ Desired select_node(const Cluster& cluster, const std::string& name) {
   if (!node) {
     std::string known;
     for (const Node& other : cluster.nodes) known += (known.empty() ? "" : ", ") + other.name;
-    throw std::runtime_error(fmt::format(
-        "cluster '{}' has no node '{}' (it has {}): choose one with --node", cluster.name, name,
-        known));
+    throw std::runtime_error(
+        fmt::format("cluster '{}' has no node '{}' (it has {}): choose one with --node",
+                    cluster.name, name, known));
   }
   Desired desired;
   desired.cluster = cluster.name;

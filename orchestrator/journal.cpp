@@ -92,8 +92,7 @@ void Journal::remove_device(const std::string& name) {
 }
 
 void Journal::discard() {
-  if (settings_.empty() && addresses_.empty() && devices_.empty())
-    std::filesystem::remove(file_);
+  if (settings_.empty() && addresses_.empty() && devices_.empty()) std::filesystem::remove(file_);
 }
 
 }  // namespace tunorch

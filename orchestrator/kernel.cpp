@@ -159,8 +159,7 @@ void Kernel::make_tun(const Tun& tun) {
 /// few packets.
 void Kernel::tune(const Tun& before, const Tun& after) {
   if (before.mtu != after.mtu) netlink_.set_mtu(after.name, after.mtu);
-  if (before.txqueuelen != after.txqueuelen)
-    netlink_.set_txqueuelen(after.name, after.txqueuelen);
+  if (before.txqueuelen != after.txqueuelen) netlink_.set_txqueuelen(after.name, after.txqueuelen);
   netlink_.set_up(after.name);
 }
 

@@ -23,9 +23,7 @@ CLI::App* add_verb(CLI::App& app, const std::string& name, const std::string& su
 }
 
 void add_file(CLI::App* verb, VerbOptions& options) {
-  verb->add_option("file", options.file, "The cluster file")
-      ->type_name("cluster.yaml")
-      ->required();
+  verb->add_option("file", options.file, "The cluster file")->type_name("cluster.yaml")->required();
 }
 
 void add_common_options(CLI::App& app, VerbOptions& options) {
@@ -82,7 +80,8 @@ void CommandLine::add_file_verbs() {
                   "On a listener: also wait for every dialer's tunnels");
   apply->callback([this] { run = [this] { return tunorch::apply_verb(options); }; });
 
-  auto* pki = add_verb(app, "pki", "Make the cluster's certificates", "See tunorch pki init --help.");
+  auto* pki =
+      add_verb(app, "pki", "Make the cluster's certificates", "See tunorch pki init --help.");
   pki->require_subcommand(1);
   auto* init = add_verb(*pki, "init", "Make a CA and a certificate for each node",
                         "Files go to `pki.dir` of the file. Run again it adds only what is\n"
@@ -102,10 +101,11 @@ void CommandLine::add_daemon_verbs() {
                         "Also cleans up after a daemon that was killed.");
   down->callback([this] { run = [this] { return tunorch::down_verb(options); }; });
 
-  auto* daemon = add_verb(app, "daemon", "Supervise this node in the foreground",
-                          "`tunorch apply` starts it by itself where none runs. Adopts workers that\n"
-                          "live and loads the last applied file. SIGTERM ends it and leaves the\n"
-                          "tunnels running; only `tunorch down` removes them.");
+  auto* daemon =
+      add_verb(app, "daemon", "Supervise this node in the foreground",
+               "`tunorch apply` starts it by itself where none runs. Adopts workers that\n"
+               "live and loads the last applied file. SIGTERM ends it and leaves the\n"
+               "tunnels running; only `tunorch down` removes them.");
   daemon->callback([this] {
     run = [this] {
       tunorch::run_daemon(options.paths);

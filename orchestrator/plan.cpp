@@ -80,17 +80,16 @@ void plan_sysctl(const DesiredSysctl& wanted, const Observed& observed, Plan& pl
   const ObservedSysctl& now = found->second;
   if (*now.value == wanted.setting.value) return;
   if (!now.writable) {
-    const std::string text = fmt::format("sysctl {} is {} and cannot be written here", key,
-                                         *now.value);
+    const std::string text =
+        fmt::format("sysctl {} is {} and cannot be written here", key, *now.value);
     if (wanted.required)
       plan.conflicts.push_back(text + "; it must be " + wanted.setting.value);
     else
       plan.notes.push_back(text + ": left alone");
     return;
   }
-  plan.steps.push_back(
-      SysctlStep{SysctlSetting{{key, *now.value}, now.fan_out, wanted.required, wanted.device},
-                 after});
+  plan.steps.push_back(SysctlStep{
+      SysctlSetting{{key, *now.value}, now.fan_out, wanted.required, wanted.device}, after});
 }
 
 void plan_sysctls(const Desired& desired, const Observed& observed, Plan& plan) {
@@ -221,9 +220,8 @@ std::vector<Nexthop> live_members(const DesiredRoute& wanted, const Observed& ob
   for (const Nexthop& member : wanted.members) {
     if (!find_link(observed, member.dev)) continue;
     const TunnelHealth now = health_of(health, member.dev, wanted.peer);
-    const bool was_in =
-        installed && std::ranges::find(installed->nexthops, member.dev, &Nexthop::dev) !=
-                         installed->nexthops.end();
+    const bool was_in = installed && std::ranges::find(installed->nexthops, member.dev,
+                                                       &Nexthop::dev) != installed->nexthops.end();
     if (now.state == Health::up || (now.state == Health::unknown && was_in))
       live.push_back(member);
     else if (now.state == Health::down && now.connected && was_in)
@@ -306,8 +304,7 @@ void find_conflicts(const Desired& desired, const Observed& observed, Plan& plan
           found->prefix.text(), found->dev));
   }
   for (const DesiredRoute& wanted : desired.routes) {
-    const Route* foreign =
-        find_route(observed.foreign_routes, unicast(wanted, desired.protocol));
+    const Route* foreign = find_route(observed.foreign_routes, unicast(wanted, desired.protocol));
     if (foreign)
       plan.conflicts.push_back(
           fmt::format("a route that is not ours holds {}: {} (protocol {}): remove it, or give it "
@@ -318,7 +315,9 @@ void find_conflicts(const Desired& desired, const Observed& observed, Plan& plan
 
 }  // namespace
 
-bool is_our_alias(const std::string& alias) { return alias.starts_with("tunorch:"); }
+bool is_our_alias(const std::string& alias) {
+  return alias.starts_with("tunorch:");
+}
 
 std::vector<std::string> sysctl_keys(const Desired& desired,
                                      const std::vector<std::string>& ra_devices) {

@@ -47,12 +47,12 @@ struct WorkerSetup {
   template <class Launcher>
   boost::system::error_code on_exec_setup(Launcher&, const boost::filesystem::path&,
                                           const char* const*&) {
-    const bool ok =
-        ::dup2(control, worker::control_fd) >= 0 &&
-        (control != worker::control_fd || ::fcntl(control, F_SETFD, 0) == 0) &&
-        ::setgroups(0, nullptr) == 0 && ::setresgid(user, user, user) == 0 &&
-        ::setresuid(user, user, user) == 0 && ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-        ::setsid() >= 0 && close_others_on_exec(worker::control_fd + 1);
+    const bool ok = ::dup2(control, worker::control_fd) >= 0 &&
+                    (control != worker::control_fd || ::fcntl(control, F_SETFD, 0) == 0) &&
+                    ::setgroups(0, nullptr) == 0 && ::setresgid(user, user, user) == 0 &&
+                    ::setresuid(user, user, user) == 0 &&
+                    ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && ::setsid() >= 0 &&
+                    close_others_on_exec(worker::control_fd + 1);
     return ok ? boost::system::error_code{}
               : boost::system::error_code(errno, boost::system::system_category());
   }
@@ -97,8 +97,7 @@ Process watched(process_v2::process& child, const boost::system::error_code& err
   process.id.start_ticks = start_ticks_of(process.id.pid);
   child.detach();  // the destructor of a process that is not detached kills it
   if (!process.pidfd.valid())
-    throw std::system_error(errno, std::generic_category(),
-                            "cannot watch " + executable.string());
+    throw std::system_error(errno, std::generic_category(), "cannot watch " + executable.string());
   return process;
 }
 
@@ -120,24 +119,22 @@ Process launch_worker(const boost::asio::any_io_executor& executor,
   boost::system::error_code error;
   process_v2::default_process_launcher launch;
   auto child = launch(executor, error, boost::filesystem::path(executable.string()),
-                      std::vector<std::string>{},
-                      process_v2::process_stdio{nullptr, nullptr, {}}, WorkerSetup{control, user});
+                      std::vector<std::string>{}, process_v2::process_stdio{nullptr, nullptr, {}},
+                      WorkerSetup{control, user});
   return watched(child, error, executable);
 }
 
 Process launch_daemon(const boost::asio::any_io_executor& executor,
                       const std::filesystem::path& executable,
-                      const std::vector<std::string>& arguments,
-                      const std::filesystem::path& log) {
+                      const std::vector<std::string>& arguments, const std::filesystem::path& log) {
   const routing::Fd output(
       ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!output.valid())
     throw std::system_error(errno, std::generic_category(), "cannot write " + log.string());
   boost::system::error_code error;
   process_v2::default_process_launcher launch;
-  auto child =
-      launch(executor, error, boost::filesystem::path(executable.string()), arguments,
-             process_v2::process_stdio{nullptr, output.get(), output.get()}, OwnSession{});
+  auto child = launch(executor, error, boost::filesystem::path(executable.string()), arguments,
+                      process_v2::process_stdio{nullptr, output.get(), output.get()}, OwnSession{});
   return watched(child, error, executable);
 }
 

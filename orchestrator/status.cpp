@@ -11,8 +11,8 @@ using nlohmann::json;
 
 /// One word for a tunnel: up as soon as one peer is reached through it.
 Health tunnel_health(const TunnelWorker& worker, const std::vector<std::string>& peers) {
-  Health best = worker.lifecycle().alive() && worker.sessions().empty() ? Health::unknown
-                                                                        : Health::down;
+  Health best =
+      worker.lifecycle().alive() && worker.sessions().empty() ? Health::unknown : Health::down;
   for (const std::string& peer : peers) {
     const Health one = worker.health(peer).state;
     if (one == Health::up) return one;
@@ -130,8 +130,7 @@ std::string aligned(const std::vector<Row>& rows) {
 }  // namespace
 
 std::string status_table(const json& status) {
-  if (status.at("cluster").get<std::string>().empty())
-    return "nothing is applied on this node\n";
+  if (status.at("cluster").get<std::string>().empty()) return "nothing is applied on this node\n";
   std::string text = fmt::format("cluster {}, node {}\n", status.at("cluster").get<std::string>(),
                                  status.at("node").get<std::string>());
   for (const json& bundle : status.at("bundles")) {
@@ -139,17 +138,15 @@ std::string status_table(const json& status) {
                         bundle.at("name").get<std::string>(), bundle.at("role").get<std::string>(),
                         bundle.at("state").get<std::string>(), bundle.at("live").get<int>(),
                         bundle.at("tunnels").size());
-    std::vector<Row> rows{
-        {"TUNNEL", "WORKER", "PID", "HEALTH", "WEIGHT", "RTT", "SENT", "RECEIVED", "RESTARTS",
-         "REASON"}};
+    std::vector<Row> rows{{"TUNNEL", "WORKER", "PID", "HEALTH", "WEIGHT", "RTT", "SENT", "RECEIVED",
+                           "RESTARTS", "REASON"}};
     for (const json& tunnel : bundle.at("tunnels"))
-      rows.push_back(
-          {tunnel.at("name"), tunnel.at("worker"),
-           tunnel.at("pid") == 0 ? "-" : std::to_string(tunnel.at("pid").get<int>()),
-           tunnel.at("health"), std::to_string(tunnel.at("weight").get<unsigned>()),
-           fmt::format("{:.2f} ms", tunnel.at("rtt_us").get<double>() / 1000),
-           bytes_text(tunnel.at("tx_bytes")), bytes_text(tunnel.at("rx_bytes")),
-           std::to_string(tunnel.at("restarts").get<int>()), tunnel.at("reason")});
+      rows.push_back({tunnel.at("name"), tunnel.at("worker"),
+                      tunnel.at("pid") == 0 ? "-" : std::to_string(tunnel.at("pid").get<int>()),
+                      tunnel.at("health"), std::to_string(tunnel.at("weight").get<unsigned>()),
+                      fmt::format("{:.2f} ms", tunnel.at("rtt_us").get<double>() / 1000),
+                      bytes_text(tunnel.at("tx_bytes")), bytes_text(tunnel.at("rx_bytes")),
+                      std::to_string(tunnel.at("restarts").get<int>()), tunnel.at("reason")});
     text += aligned(rows);
     for (const json& peer : bundle.at("peers")) {
       std::string live;

@@ -5,21 +5,43 @@
 namespace tunorch {
 namespace {
 
-std::string text(const SysctlSetting& s) { return s.setting.value; }
+std::string text(const SysctlSetting& s) {
+  return s.setting.value;
+}
 std::string text(const routing::Tun& tun) {
   return fmt::format("mtu {} txqueuelen {}", tun.mtu, tun.txqueuelen);
 }
-std::string text(const routing::Address& address) { return address.prefix.text(); }
-std::string text(const routing::Masquerade& masquerade) { return masquerade.text(); }
-std::string text(const WorkerRef& worker) { return worker.text; }
-std::string text(const routing::Route& route) { return route.text(); }
+std::string text(const routing::Address& address) {
+  return address.prefix.text();
+}
+std::string text(const routing::Masquerade& masquerade) {
+  return masquerade.text();
+}
+std::string text(const WorkerRef& worker) {
+  return worker.text;
+}
+std::string text(const routing::Route& route) {
+  return route.text();
+}
 
-std::string name(const SysctlSetting& s) { return "sysctl " + s.setting.key; }
-std::string name(const routing::Tun& tun) { return "tun " + tun.name; }
-std::string name(const routing::Address& address) { return "address on " + address.dev; }
-std::string name(const routing::Masquerade&) { return "masquerade"; }
-std::string name(const WorkerRef& worker) { return "worker " + worker.tunnel; }
-std::string name(const routing::Route&) { return "route"; }
+std::string name(const SysctlSetting& s) {
+  return "sysctl " + s.setting.key;
+}
+std::string name(const routing::Tun& tun) {
+  return "tun " + tun.name;
+}
+std::string name(const routing::Address& address) {
+  return "address on " + address.dev;
+}
+std::string name(const routing::Masquerade&) {
+  return "masquerade";
+}
+std::string name(const WorkerRef& worker) {
+  return "worker " + worker.tunnel;
+}
+std::string name(const routing::Route&) {
+  return "route";
+}
 
 std::string change_text(const SysctlStep& step) {
   // A setting is never made or removed, only written over and put back.

@@ -45,8 +45,7 @@ using AddressStep = Change<routing::Address>;
 using MasqueradeStep = Change<routing::Masquerade>;
 using WorkerStep = Change<WorkerRef>;
 using RouteStep = Change<routing::Route>;
-using Step =
-    std::variant<SysctlStep, TunStep, AddressStep, MasqueradeStep, WorkerStep, RouteStep>;
+using Step = std::variant<SysctlStep, TunStep, AddressStep, MasqueradeStep, WorkerStep, RouteStep>;
 
 /// One line, as a diff: "+ tun backbone-0 mtu 1500 …", "~ …: old -> new", "- …".
 std::string describe(const Step& step);

@@ -24,6 +24,15 @@ bool is(const Step& step) {
   return std::holds_alternative<T>(step);
 }
 
+std::vector<std::filesystem::path> worker_files(const Paths& paths,
+                                                const std::set<std::string>& extensions) {
+  std::error_code missing;
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(paths.workers(), missing))
+    if (extensions.contains(entry.path().extension())) files.push_back(entry.path());
+  return files;
+}
+
 /// Marks a busy stretch, also when it ends by an exception.
 class Busy {
  public:
@@ -61,10 +70,9 @@ Desired Supervisor::load_desired(const Applied& applied, bool with_node_keys) co
 
 void Supervisor::save(const Applied& applied) const {
   make_dir(host_.paths.applied().parent_path());
-  write_whole(host_.paths.applied(), json{{"text", applied.text},
-                                          {"name", applied.name},
-                                          {"base_dir", applied.base_dir}}
-                                         .dump(2));
+  write_whole(
+      host_.paths.applied(),
+      json{{"text", applied.text}, {"name", applied.name}, {"base_dir", applied.base_dir}}.dump(2));
 }
 
 std::optional<Supervisor::Applied> Supervisor::load_applied() const {
@@ -80,7 +88,9 @@ void Supervisor::use_protocol(std::uint8_t protocol) {
     throw std::runtime_error("cannot change `protocol` of an applied cluster: its routes carry " +
                              std::to_string(kernel_->protocol()) + "; run `tunorch down` first");
   kernel_.emplace(protocol, journal_);
-  kernel_->on_refusal = [](const std::string& words) { spdlog::warn("setting left alone: {}", words); };
+  kernel_->on_refusal = [](const std::string& words) {
+    spdlog::warn("setting left alone: {}", words);
+  };
 }
 
 // ---- start and end ----
@@ -107,12 +117,10 @@ void Supervisor::resume() {
 }
 
 void Supervisor::adopt_workers(const Desired& desired) {
-  std::error_code missing;
-  std::vector<std::string> tunnels;
-  for (const auto& entry : std::filesystem::directory_iterator(host_.paths.workers(), missing))
-    if (entry.path().extension() == ".process") tunnels.push_back(entry.path().stem());
-  for (const std::string& tunnel : tunnels) {
-    if (const DesiredTunnel* wanted = desired.find_tunnel(tunnel)) worker(tunnel).configure(*wanted);
+  for (const std::filesystem::path& file : worker_files(host_.paths, {".process"})) {
+    const std::string tunnel = file.stem();
+    if (const DesiredTunnel* wanted = desired.find_tunnel(tunnel))
+      worker(tunnel).configure(*wanted);
     if (!worker(tunnel).adopt()) workers_.erase(tunnel);
   }
 }
@@ -170,6 +178,9 @@ void Supervisor::finish_down() {
   std::error_code ignored;
   std::filesystem::remove(host_.paths.applied(), ignored);
   std::filesystem::remove(host_.paths.log(), ignored);
+  // No worker lives any more, so what is left there is of workers that died without a daemon.
+  for (const auto& file : worker_files(host_.paths, {".sock", ".process"}))
+    std::filesystem::remove(file, ignored);
   remove_made_dir(host_.paths.workers());
   remove_made_dir(host_.paths.runtime);
   remove_made_dir(host_.paths.applied().parent_path());
@@ -191,10 +202,13 @@ void Supervisor::handle(const json& request, const std::shared_ptr<ControlConnec
     } else if (op == "status") {
       client->send(make_status(desired_, host_.paths.node, workers_));
     } else if (op == "down") {
-      take_down([client](const std::string& step) { client->send({{"step", step}}); },
-                [client](const std::vector<std::string>& problems) {
-                  client->send({{"done", problems.empty()}, {"problems", problems}});
-                });
+      take_down(
+          [client](const std::string& step) {
+            client->send({{"step", step}});
+          },
+          [client](const std::vector<std::string>& problems) {
+            client->send({{"done", problems.empty()}, {"problems", problems}});
+          });
     } else {
       throw std::runtime_error("unknown request '" + op + "'");
     }
@@ -308,8 +322,8 @@ std::vector<std::string> Supervisor::missing(const WaitingApply& waiting) const 
         continue;
       }
       for (const std::string& peer : bundle.peers) {
-        const bool must = !bundle.listener || waiting.wait_peers ||
-                          waiting.lived.contains({tunnel, peer});
+        const bool must =
+            !bundle.listener || waiting.wait_peers || waiting.lived.contains({tunnel, peer});
         if (must && one.health(peer).state != Health::up)
           missing.push_back(tunnel + ": not healthy towards " + peer + why);
       }

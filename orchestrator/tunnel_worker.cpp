@@ -83,25 +83,25 @@ void TunnelWorker::on(WorkerEvent event) {
 
 void TunnelWorker::start(const DesiredTunnel& wanted) {
   configure(wanted);
-  const auto socket_path = host_.paths.worker_socket(tunnel_);
-  make_dir(host_.paths.workers());
-  const Fd control = listen_for_daemons(socket_path);
   std::vector<Fd> opened;
-  worker::Request request{"start", worker::control_protocol, wanted.spec.streams,
-                          listener_ ? 1 : 0, wanted.spec};
+  worker::Request request{"start", worker::control_protocol, wanted.spec.streams, listener_ ? 1 : 0,
+                          wanted.spec};
   for (int i = 0; i < request.queues; ++i) opened.push_back(routing::open_tun_queue(tunnel_));
   if (listener_) opened.push_back(listen_tcp(wanted.spec.port));
   std::vector<int> fds;
   for (const Fd& fd : opened) fds.push_back(fd.get());
 
-  process_ =
-      launch_worker(host_.io.get_executor(), host_.executable, wanted.tun.owner, control.get());
+  const auto socket_path = host_.paths.worker_socket(tunnel_);
+  make_dir(host_.paths.workers());
   try {
+    const Fd control = listen_for_daemons(socket_path);
+    process_ =
+        launch_worker(host_.io.get_executor(), host_.executable, wanted.tun.owner, control.get());
     write_whole(host_.paths.worker_process(tunnel_), process_->id.text());
     link_ = std::make_unique<WorkerLink>(host_.io, socket_path);
     link_->send(request, fds);
   } catch (...) {
-    kill_process(*process_);
+    if (process_) kill_process(*process_);
     forget_process();
     throw;
   }
@@ -149,8 +149,7 @@ void TunnelWorker::stop() {
 }
 
 bool TunnelWorker::adopt() {
-  const auto id =
-      ProcessId::parse(read_text(host_.paths.worker_process(tunnel_)).value_or(""));
+  const auto id = ProcessId::parse(read_text(host_.paths.worker_process(tunnel_)).value_or(""));
   if (!id) return false;
   process_ = adopt_process(*id);
   if (!process_) {
@@ -220,8 +219,8 @@ void TunnelWorker::exited() {
   sessions_.clear();
   forget_process();
   if (lifecycle_.state() == WorkerState::quarantined)
-    spdlog::error("worker quarantined tunnel={} restarts={}: apply again to try once more",
-                  tunnel_, lifecycle_.restarts());
+    spdlog::error("worker quarantined tunnel={} restarts={}: apply again to try once more", tunnel_,
+                  lifecycle_.restarts());
   on_change_();
 }
 
@@ -270,9 +269,7 @@ void TunnelWorker::on_report(const worker::Report& report) {
 void TunnelWorker::on_session_up(const worker::Report& report) {
   // A listener hears of a session with the dialer's first PING, which is proof enough; a dialer
   // waits for `rise` answers. After an adoption the routes stay as they are until it is known.
-  const Health start = listener_          ? Health::up
-                       : adopted_unheard_ ? Health::unknown
-                                          : Health::down;
+  const Health start = listener_ ? Health::up : adopted_unheard_ ? Health::unknown : Health::down;
   Session session{true, Dampener(health_.rise, health_.fall, start), {}};
   session.last.peer = report.peer;
   session.last.address = report.address;
@@ -310,8 +307,7 @@ void TunnelWorker::say_health(const std::string& peer, Health before, Health aft
 TunnelHealth TunnelWorker::health(const std::string& peer) const {
   if (!lifecycle_.alive()) return {Health::down, false};
   const auto found = sessions_.find(peer);
-  if (found == sessions_.end())
-    return {adopted_unheard_ ? Health::unknown : Health::down, false};
+  if (found == sessions_.end()) return {adopted_unheard_ ? Health::unknown : Health::down, false};
   return {silent_ ? Health::down : found->second.dampener.state(), true};
 }
 

@@ -1,5 +1,6 @@
 // One tunnel's worker as the daemon sees it: its process, its control link, its lifecycle and its
-// sessions' health. Starts, stops and adopts it; what follows for the routes is the plan's business.
+// sessions' health. Starts, stops and adopts it; what follows for the routes is the plan's
+// business.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -99,8 +100,8 @@ class TunnelWorker {
   std::map<std::string, Session> sessions_;
   std::map<std::string, std::uint64_t> dropped_;
   Clock::time_point heard_{};
-  bool silent_ = false;             // hangs, as far as we can see
-  bool adopted_unheard_ = false;    // adopted, and no heartbeat told its sessions yet
+  bool silent_ = false;           // hangs, as far as we can see
+  bool adopted_unheard_ = false;  // adopted, and no heartbeat told its sessions yet
 };
 
 }  // namespace tunorch

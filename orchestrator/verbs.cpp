@@ -26,7 +26,9 @@ void print(const std::string& line) {
   std::fflush(stdout);
 }
 
-void print_error(const std::string& text) { std::fputs((text + "\n").c_str(), stderr); }
+void print_error(const std::string& text) {
+  std::fputs((text + "\n").c_str(), stderr);
+}
 
 /// A config error speaks for itself, with its position first; every other says who speaks.
 void print_answered_error(const json& line) {
@@ -50,19 +52,15 @@ ClusterFile load(const std::string& path) {
 }
 
 json request_for(const char* op, const ClusterFile& file) {
-  return {{"op", op},
-          {"text", file.text},
-          {"name", file.name},
-          {"base_dir", file.base_dir.string()}};
+  return {
+      {"op", op}, {"text", file.text}, {"name", file.name}, {"base_dir", file.base_dir.string()}};
 }
 
 /// What can be known of the workers without asking their daemon: whether their processes live.
 void note_living_workers(const Paths& paths, const Desired& desired, Observed& observed) {
   for (const DesiredTunnel& tunnel : desired.tunnels) {
-    const auto id =
-        ProcessId::parse(read_text(paths.worker_process(tunnel.name)).value_or(""));
-    if (id && adopt_process(*id))
-      observed.workers[tunnel.name] = {WorkerState::running, ""};
+    const auto id = ProcessId::parse(read_text(paths.worker_process(tunnel.name)).value_or(""));
+    if (id && adopt_process(*id)) observed.workers[tunnel.name] = {WorkerState::running, ""};
   }
 }
 

@@ -55,8 +55,7 @@ Fd listen_for_daemons(const std::filesystem::path& path) {
   const sockaddr_un address = address_of(path);
   ::unlink(path.c_str());
   const mode_t old_mask = ::umask(0077);
-  const int bound =
-      ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  const int bound = ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
   ::umask(old_mask);
   if (bound != 0 || ::listen(fd.get(), 4) != 0) fail("cannot listen on " + path.string());
   return fd;

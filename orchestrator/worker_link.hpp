@@ -30,8 +30,7 @@ class WorkerLink {
   std::optional<worker::Report> receive_within(std::chrono::milliseconds limit);
 
   /// From now on: each report, and at the end that the worker closed. Either may destroy the link.
-  void watch(std::function<void(const worker::Report&)> on_report,
-             std::function<void()> on_closed);
+  void watch(std::function<void(const worker::Report&)> on_report, std::function<void()> on_closed);
 
  private:
   void wait();

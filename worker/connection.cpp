@@ -31,8 +31,8 @@ std::string socket_words(int error) {
 }  // namespace
 
 Connection::Connection(Poller& poller, Fd socket, const TlsContext& tls,
-                       const std::string& expected_node, std::string address,
-                       ConnectionState state, Owner& owner)
+                       const std::string& expected_node, std::string address, ConnectionState state,
+                       Owner& owner)
     : poller_(poller),
       owner_(owner),
       socket_(std::move(socket)),
@@ -46,7 +46,9 @@ Connection::Connection(Poller& poller, Fd socket, const TlsContext& tls,
   poller_.add(socket_.get(), interest_, *this);
 }
 
-Connection::~Connection() { poller_.remove(socket_.get()); }
+Connection::~Connection() {
+  poller_.remove(socket_.get());
+}
 
 void Connection::enter(ConnectionState state) {
   state_ = state;
@@ -114,8 +116,7 @@ void Connection::on_tls_end(TlsResult result, const char* doing) {
 
 void Connection::close(const std::string& reason) {
   if (state_ == ConnectionState::closing || state_ == ConnectionState::dead) return;
-  const bool can_speak =
-      state_ == ConnectionState::greeting || state_ == ConnectionState::live;
+  const bool can_speak = state_ == ConnectionState::greeting || state_ == ConnectionState::live;
   if (can_speak) queue(FrameType::close, close_text(reason));
   enter(can_speak ? ConnectionState::closing : ConnectionState::dead);
   step_closing();
@@ -198,7 +199,9 @@ bool Connection::append_data(const std::uint8_t* payload, std::size_t size) {
   return true;
 }
 
-bool Connection::batch_is_full() const { return out_end_ - out_begin_ >= batch_bytes; }
+bool Connection::batch_is_full() const {
+  return out_end_ - out_begin_ >= batch_bytes;
+}
 
 void Connection::make_room() {
   if (out_begin_ == 0) return;

@@ -41,7 +41,9 @@ Control::Control(Poller& poller, Fd listening, Owner& owner)
   poller_.add(listening_.get(), EPOLLIN, *this);
 }
 
-Control::~Control() { poller_.remove(listening_.get()); }
+Control::~Control() {
+  poller_.remove(listening_.get());
+}
 
 void Control::on_events(std::uint32_t) {
   Fd socket(::accept4(listening_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
@@ -65,7 +67,9 @@ Control::Daemon::Daemon(Control& control, Fd socket)
   control_.poller_.add(socket_.get(), EPOLLIN, *this);
 }
 
-Control::Daemon::~Daemon() { control_.poller_.remove(socket_.get()); }
+Control::Daemon::~Daemon() {
+  control_.poller_.remove(socket_.get());
+}
 
 void Control::Daemon::on_events(std::uint32_t) {
   for (int i = 0; i < requests_a_turn && !ended; ++i)
@@ -74,8 +78,7 @@ void Control::Daemon::on_events(std::uint32_t) {
 
 /// False where there is nothing more.
 bool Control::Daemon::receive() {
-  const ssize_t size =
-      ::recv(socket_.get(), nullptr, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
+  const ssize_t size = ::recv(socket_.get(), nullptr, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
   if (size < 0 && (errno == EAGAIN || errno == EINTR)) return false;
   if (size <= 0 || static_cast<std::size_t>(size) > max_control_packet) {
     ended = true;

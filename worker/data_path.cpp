@@ -49,7 +49,8 @@ void DataPath::set_peers(std::vector<Peer>& peers, bool listener, bool isolate) 
   isolate_ = isolate;
   table_ = PrefixTable();
   for (std::size_t i = 0; i < peers.size(); ++i)
-    for (const std::string& prefix : peers[i].spec.prefixes) table_.add(prefix, static_cast<int>(i));
+    for (const std::string& prefix : peers[i].spec.prefixes)
+      table_.add(prefix, static_cast<int>(i));
   sessions_changed();
 }
 

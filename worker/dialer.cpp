@@ -42,7 +42,9 @@ Dialer::Clock::time_point Dialer::next_due() const {
   return next;
 }
 
-void Dialer::on_live(int stream) { streams_[static_cast<std::size_t>(stream)].lived = true; }
+void Dialer::on_live(int stream) {
+  streams_[static_cast<std::size_t>(stream)].lived = true;
+}
 
 void Dialer::on_closed(int number, Clock::time_point now) {
   Stream& stream = streams_[static_cast<std::size_t>(number)];

@@ -29,10 +29,10 @@ class Dialer {
 
  private:
   struct Stream {
-    bool busy = false;          // a connection is under way or lives
-    bool lived = false;         // the present connection became a session
-    int failures = 0;           // in a row
-    Clock::time_point due{};    // when not busy
+    bool busy = false;        // a connection is under way or lives
+    bool lived = false;       // the present connection became a session
+    int failures = 0;         // in a row
+    Clock::time_point due{};  // when not busy
   };
 
   std::chrono::milliseconds pause_after(int failures);

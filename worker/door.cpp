@@ -12,7 +12,9 @@ namespace {
 
 constexpr int accepts_a_turn = 16;
 
-Fd spare_descriptor() { return Fd(::dup(STDIN_FILENO)); }
+Fd spare_descriptor() {
+  return Fd(::dup(STDIN_FILENO));
+}
 
 }  // namespace
 

@@ -1,5 +1,5 @@
-// The frames two workers exchange inside TLS: the four-byte header, the types, and how long each may
-// be. Pure; it moves no bytes.
+// The frames two workers exchange inside TLS: the four-byte header, the types, and how long each
+// may be. Pure; it moves no bytes.
 #pragma once
 
 #include <cstddef>

@@ -34,7 +34,9 @@ std::string printable(std::string text, std::size_t limit) {
   return text.substr(0, limit);
 }
 
-std::string quoted(const std::string& peers_word) { return "'" + printable(peers_word, 64) + "'"; }
+std::string quoted(const std::string& peers_word) {
+  return "'" + printable(peers_word, 64) + "'";
+}
 
 }  // namespace
 
@@ -55,14 +57,22 @@ Config make_config(const Spec& listener, const Hello& hello) {
           listener.congestion};
 }
 
-std::string hello_text(const Hello& hello) { return json(hello).dump(); }
-std::string config_text(const Config& config) { return json(config).dump(); }
+std::string hello_text(const Hello& hello) {
+  return json(hello).dump();
+}
+std::string config_text(const Config& config) {
+  return json(config).dump();
+}
 std::string close_text(const std::string& reason) {
   return json{{"reason", reason}}.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
-std::optional<Hello> parse_hello(std::string_view text) { return parse<Hello>(text); }
-std::optional<Config> parse_config(std::string_view text) { return parse<Config>(text); }
+std::optional<Hello> parse_hello(std::string_view text) {
+  return parse<Hello>(text);
+}
+std::optional<Config> parse_config(std::string_view text) {
+  return parse<Config>(text);
+}
 
 std::string parse_close(std::string_view text) {
   const json message = json::parse(text, nullptr, false);

@@ -11,8 +11,9 @@
 int main() {
   using namespace tunorch::worker;
   if (::fcntl(control_fd, F_GETFD) < 0) {
-    std::fputs("tunorch-worker: started by `tunorch`, not by hand: fd 3 is not its control socket\n",
-               stderr);
+    std::fputs(
+        "tunorch-worker: started by `tunorch`, not by hand: fd 3 is not its control socket\n",
+        stderr);
     return 1;
   }
   ::fcntl(control_fd, F_SETFD, FD_CLOEXEC);

@@ -41,11 +41,10 @@ bool parse_literal(const std::string& text, std::uint16_t port, sockaddr_storage
 void bind_to(int fd, const std::string& where) {
   sockaddr_storage local;
   socklen_t size = 0;
-  const int result =
-      parse_literal(where, 0, local, size)
-          ? ::bind(fd, reinterpret_cast<const sockaddr*>(&local), size)
-          : ::setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, where.c_str(),
-                         static_cast<socklen_t>(where.size()));
+  const int result = parse_literal(where, 0, local, size)
+                         ? ::bind(fd, reinterpret_cast<const sockaddr*>(&local), size)
+                         : ::setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, where.c_str(),
+                                        static_cast<socklen_t>(where.size()));
   if (result != 0)
     throw std::system_error(errno, std::generic_category(), "cannot dial from " + where);
 }

@@ -1,5 +1,5 @@
-// A node on the other end of this tunnel and the session with it, if one lives: its connections, its
-// PINGs, its counters. Plain data shared by the data path and the roles.
+// A node on the other end of this tunnel and the session with it, if one lives: its connections,
+// its PINGs, its counters. Plain data shared by the data path and the roles.
 #pragma once
 
 #include <cstdint>

@@ -20,9 +20,8 @@ void Probe::answered(Ping pong, nanoseconds now) {
   const auto sent = nanoseconds(pong.clock_ns);
   if (pong.sequence == 0 || pong.sequence > sequence_ || sent > now) return;  // not one of ours
   last_answer_ = now;
-  rtt_us_ = static_cast<std::uint32_t>(
-      std::max<std::int64_t>(1, std::chrono::duration_cast<std::chrono::microseconds>(now - sent)
-                                    .count()));
+  rtt_us_ = static_cast<std::uint32_t>(std::max<std::int64_t>(
+      1, std::chrono::duration_cast<std::chrono::microseconds>(now - sent).count()));
   const auto found = std::ranges::find(waiting_, pong.sequence, &Ping::sequence);
   if (found == waiting_.end()) return;
   waiting_.erase(found);

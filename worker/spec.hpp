@@ -31,7 +31,7 @@ struct PeerSpec {
 /// Everything a worker must know about its tunnel. It opens no file: keys come as PEM text.
 struct Spec {
   std::string cluster;
-  std::string node;    // this node
+  std::string node;  // this node
   std::string bundle;
   std::string tunnel;  // device name, <bundle>-<id>
   int id = 0;
@@ -41,20 +41,20 @@ struct Spec {
   std::string ca_pem, certificate_pem, key_pem;
   std::string cipher = "auto";  // auto | aes-128-gcm | chacha20-poly1305
 
-  std::string address;       // dialer: the listener's IP literal
-  std::uint16_t port = 0;    // dialer: the listener's TCP port
-  std::string bind;          // dialer: local IP literal or device to dial from; empty: any
+  std::string address;     // dialer: the listener's IP literal
+  std::uint16_t port = 0;  // dialer: the listener's TCP port
+  std::string bind;        // dialer: local IP literal or device to dial from; empty: any
 
   int streams = 1;                 // TUN queues = connections a session
   std::uint32_t sndbuf_bytes = 0;  // SO_SNDBUF of the outer sockets; 0: the kernel's own tuning
   std::uint32_t rcvbuf_bytes = 0;
   std::string congestion = "auto";  // TCP_CONGESTION; auto: bbr where the kernel has it
 
-  std::uint32_t interval_ms = 200;    // between PINGs, and between heartbeats
-  std::uint32_t timeout_ms = 300;     // a PING unanswered for so long counts as lost
-  std::uint32_t backoff_ms = 200;     // first pause before a dialer connects again
+  std::uint32_t interval_ms = 200;  // between PINGs, and between heartbeats
+  std::uint32_t timeout_ms = 300;   // a PING unanswered for so long counts as lost
+  std::uint32_t backoff_ms = 200;   // first pause before a dialer connects again
   std::uint32_t max_backoff_ms = 30000;
-  bool isolate = true;                // listener: refuse packets from one dialer to another
+  bool isolate = true;  // listener: refuse packets from one dialer to another
 
   std::vector<PeerSpec> peers;
 };

@@ -39,8 +39,7 @@ struct NamesFree {
 };
 
 std::unique_ptr<BIO, BioFree> bio_of(const std::string& pem) {
-  return std::unique_ptr<BIO, BioFree>(
-      BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+  return std::unique_ptr<BIO, BioFree>(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
 }
 
 std::unique_ptr<X509, CertificateFree> certificate_of(const std::string& pem) {
@@ -81,8 +80,7 @@ std::string failure_words(const SSL* ssl) {
   if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED)
     return std::string("the peer's certificate is refused: ") +
            X509_verify_cert_error_string(SSL_get_verify_result(ssl));
-  if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)
-    return "the peer has no certificate";
+  if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) return "the peer has no certificate";
   if (const std::string words = alert_words(reason); !words.empty()) return words;
   const char* text = ERR_reason_error_string(code);
   return std::string("not a TLS 1.3 peer of ours: ") + (text ? text : "no further word");
@@ -90,8 +88,12 @@ std::string failure_words(const SSL* ssl) {
 
 }  // namespace
 
-void TlsContext::Free::operator()(ssl_ctx_st* context) const { SSL_CTX_free(context); }
-void Tls::Free::operator()(ssl_st* ssl) const { SSL_free(ssl); }
+void TlsContext::Free::operator()(ssl_ctx_st* context) const {
+  SSL_CTX_free(context);
+}
+void Tls::Free::operator()(ssl_st* ssl) const {
+  SSL_free(ssl);
+}
 
 TlsContext::TlsContext(const Spec& spec)
     : context_(SSL_CTX_new(spec.listener ? TLS_server_method() : TLS_client_method())) {

@@ -27,7 +27,9 @@ constexpr milliseconds idle_interval{1000};
 /// to be filled from outside.
 constexpr int max_refusals_a_second = 10;
 
-nanoseconds monotonic(Worker::Clock::time_point now) { return now.time_since_epoch(); }
+nanoseconds monotonic(Worker::Clock::time_point now) {
+  return now.time_since_epoch();
+}
 
 std::string_view text_of(const std::uint8_t* payload, std::size_t size) {
   return {reinterpret_cast<const char*>(payload), size};
@@ -136,8 +138,8 @@ void Worker::start(const Request& request, std::vector<Fd> fds) {
 void Worker::update(const Spec& spec) {
   std::vector<Peer> peers;
   for (const PeerSpec& wanted : spec.peers) {
-    const auto old = std::ranges::find(peers_, wanted.node,
-                                       [](const Peer& peer) { return peer.spec.node; });
+    const auto old =
+        std::ranges::find(peers_, wanted.node, [](const Peer& peer) { return peer.spec.node; });
     Peer peer = old == peers_.end() ? Peer{} : std::move(*old);
     if (old != peers_.end()) old->streams.clear();
     peer.spec = wanted;
@@ -191,8 +193,8 @@ Connection* Worker::make_connection(Fd socket, const std::string& address, int s
   tune_socket(socket.get(), {spec_->sndbuf_bytes, spec_->rcvbuf_bytes, spec_->congestion});
   const std::string expected = spec_->listener ? "" : spec_->peers.front().node;
   try {
-    connections_.push_back(std::make_unique<Connection>(poller_, std::move(socket), *tls_,
-                                                        expected, address, state, *this));
+    connections_.push_back(std::make_unique<Connection>(poller_, std::move(socket), *tls_, expected,
+                                                        address, state, *this));
   } catch (const std::runtime_error& error) {
     refused("", address, error.what());
     return nullptr;
@@ -249,8 +251,8 @@ void Worker::on_frame(Connection& connection, FrameType type, std::uint8_t* payl
       case FrameType::ping:
         return on_ping(connection, payload);
       case FrameType::pong:
-        peers_[static_cast<std::size_t>(connection.peer)].probe->answered(
-            read_ping(payload), monotonic(Clock::now()));
+        peers_[static_cast<std::size_t>(connection.peer)].probe->answered(read_ping(payload),
+                                                                          monotonic(Clock::now()));
         return;
       case FrameType::close:
         return connection.fail("the peer closed: " + parse_close(text_of(payload, size)));
@@ -281,8 +283,8 @@ void Worker::on_hello(Connection& connection, std::string_view text) {
     refused(names.empty() ? "" : names.front(), connection.address(), reason);
     return connection.close(reason);
   }
-  const auto found = std::ranges::find(peers_, hello->node,
-                                       [](const Peer& peer) { return peer.spec.node; });
+  const auto found =
+      std::ranges::find(peers_, hello->node, [](const Peer& peer) { return peer.spec.node; });
   connection.peer = static_cast<int>(found - peers_.begin());
   connection.stream = hello->stream;
   connection.send(FrameType::config, config_text(make_config(*spec_, *hello)));
@@ -315,8 +317,7 @@ void Worker::on_ping(Connection& connection, const std::uint8_t* payload) {
 
 // ---- sessions ----
 
-Report Worker::report(const std::string& event, const Peer& peer,
-                      const std::string& reason) const {
+Report Worker::report(const std::string& event, const Peer& peer, const std::string& reason) const {
   Report report;
   report.event = event;
   report.tunnel = spec_->tunnel;

@@ -145,7 +145,7 @@ try:
                               server_hostname="gateway")
     hello = {json.dumps(hello)!r}
     tls.sendall(struct.pack(">I", 1 << 24 | len(hello)) + hello.encode())
-    print(tls.recv(4096))
+    print(tls.recv(4096)[4:].decode())
 except (ssl.SSLError, OSError) as error:
     print(error)
 """

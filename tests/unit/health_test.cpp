@@ -28,7 +28,9 @@ TEST(Dampener, BecomesDownAfterFallLossesInARow) {
 }
 
 TEST(Dampener, StaysDownWhileAnswersAreFewerThanRise) {
-  EXPECT_EQ(states(Dampener(3, 1), "-++-++-+++"), "ddddddddd" "u");
+  EXPECT_EQ(states(Dampener(3, 1), "-++-++-+++"),
+            "ddddddddd"
+            "u");
 }
 
 TEST(Dampener, AlternatingResultsChangeNothing) {

@@ -82,8 +82,7 @@ TEST_F(PlanTest, OrdersSettingsDevicesAddressesWorkersRoutes) {
 TEST_F(PlanTest, FallbackRoutesComeBeforeAnyTunnelIsHealthy) {
   apply();
   EXPECT_THAT(observed.routes, SizeIs(3));
-  for (const auto& route : observed.routes)
-    EXPECT_EQ(route.type, routing::RouteType::unreachable);
+  for (const auto& route : observed.routes) EXPECT_EQ(route.type, routing::RouteType::unreachable);
 }
 
 TEST_F(PlanTest, ASecondPlanIsEmpty) {

@@ -5,15 +5,21 @@
 
 namespace tunorch {
 
-inline Prefix prefix(const char* text) { return *Prefix::parse(text); }
+inline Prefix prefix(const char* text) {
+  return *Prefix::parse(text);
+}
 
 inline Cluster sample_cluster() {
   Cluster cluster;
   cluster.name = "demo";
   cluster.link_net = prefix("198.18.0.0/15");
   cluster.nodes = {
-      {"gateway", {"203.0.113.10"}, {prefix("10.77.0.1"), prefix("fd77::1")},
-       {prefix("10.20.0.0/16")}, "", 1},
+      {"gateway",
+       {"203.0.113.10"},
+       {prefix("10.77.0.1"), prefix("fd77::1")},
+       {prefix("10.20.0.0/16")},
+       "",
+       1},
       {"edge", {}, {prefix("10.77.0.2"), prefix("fd77::2")}, {prefix("192.168.50.0/24")}, "", 2},
       {"branch", {}, {prefix("10.77.0.3")}, {}, "", 3},
   };
