@@ -57,10 +57,15 @@ json request_for(const char* op, const ClusterFile& file) {
 }
 
 /// What can be known of the workers without asking their daemon: whether their processes live.
+/// Where this user may not even read that, they are taken to run, as the daemon sees to it.
 void note_living_workers(const Paths& paths, const Desired& desired, Observed& observed) {
   for (const DesiredTunnel& tunnel : desired.tunnels) {
-    const auto id = ProcessId::parse(read_text(paths.worker_process(tunnel.name)).value_or(""));
-    if (id && adopt_process(*id)) observed.workers[tunnel.name] = {WorkerState::running, ""};
+    const fs::path file = paths.worker_process(tunnel.name);
+    if (!fs::exists(file)) continue;
+    const auto text = read_text(file);
+    const auto id = ProcessId::parse(text.value_or(""));
+    if (!text || (id && adopt_process(*id)))
+      observed.workers[tunnel.name] = {WorkerState::running, ""};
   }
 }
 
