@@ -39,7 +39,7 @@ std::string names(std::span<const Unit> units) {
 Amount parse_with_unit(std::string_view text, std::span<const Unit> units,
                        std::string_view usual_unit) {
   const std::size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
-  const Amount number = parse_whole(text.substr(0, digits));
+  Amount number = parse_whole(text.substr(0, digits));
   if (!number.value) return number;
   const std::string_view name = text.substr(digits);
   if (name.empty()) return {{}, fmt::format("has no unit: {}{}?", text, usual_unit)};

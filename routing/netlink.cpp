@@ -23,9 +23,9 @@ namespace {
 
 // include/uapi/linux/if_addr.h; by number, for libnl 3.7 does not know it and headers before 5.18
 // lack it. Kernels that do not know it ignore it: such an address is not found by its mark.
-constexpr int kIfaProto = 11;
+constexpr int ifa_proto = 11;
 
-constexpr int kDumpAttempts = 10;
+constexpr int dump_attempts = 10;
 
 [[noreturn]] void fail(const std::string& what, const Answer& answer) {
   const std::string reason = answer.reason.empty() ? "" : " (" + answer.reason + ')';
@@ -41,7 +41,7 @@ void check(int libnl_result) {
 template <class Parse>
 auto list(NetlinkSocket& socket, const Message& message, const std::string& what, Parse parse) {
   std::vector<typename decltype(parse(nullptr))::value_type> items;
-  for (int attempt = 0; attempt < kDumpAttempts; ++attempt) {
+  for (int attempt = 0; attempt < dump_attempts; ++attempt) {
     items.clear();
     const Answer answer = socket.dump(message.get(), [&](nlmsghdr* header) {
       if (auto item = parse(header)) items.push_back(std::move(*item));
@@ -104,8 +104,8 @@ struct MarkedAddress {
 };
 
 std::optional<MarkedAddress> parse_address(nlmsghdr* header) {
-  std::array<nlattr*, kIfaProto + 1> attributes{};
-  if (nlmsg_parse(header, sizeof(ifaddrmsg), attributes.data(), kIfaProto, nullptr) < 0)
+  std::array<nlattr*, ifa_proto + 1> attributes{};
+  if (nlmsg_parse(header, sizeof(ifaddrmsg), attributes.data(), ifa_proto, nullptr) < 0)
     return std::nullopt;
   const auto* info = static_cast<const ifaddrmsg*>(nlmsg_data(header));
   if (info->ifa_family != AF_INET && info->ifa_family != AF_INET6) return std::nullopt;
@@ -120,7 +120,7 @@ std::optional<MarkedAddress> parse_address(nlmsghdr* header) {
   const auto size = std::min(static_cast<std::size_t>(nla_len(bytes)), prefix.bytes.size());
   std::memcpy(prefix.bytes.data(), nla_data(bytes), size);
   marked.address.dev = device_name(info->ifa_index);
-  if (attributes[kIfaProto]) marked.protocol = nla_get_u8(attributes[kIfaProto]);
+  if (attributes[ifa_proto]) marked.protocol = nla_get_u8(attributes[ifa_proto]);
   return marked;
 }
 
@@ -221,8 +221,7 @@ std::vector<std::string> Netlink::ra_default_devices() {
     if (route.protocol == RTPROT_RA && route.dst.length == 0)
       for (const Nexthop& nexthop : route.nexthops) devices.push_back(nexthop.dev);
   std::ranges::sort(devices);
-  const auto repeated = std::ranges::unique(devices);
-  devices.erase(repeated.begin(), repeated.end());
+  devices.erase(std::unique(devices.begin(), devices.end()), devices.end());
   return devices;
 }
 
@@ -268,7 +267,7 @@ void Netlink::delete_link(const std::string& dev) {
 
 void Netlink::add_address(const Address& address) {
   const Message message = address_message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, address);
-  check(nla_put_u8(message.get(), kIfaProto, state_->protocol));
+  check(nla_put_u8(message.get(), ifa_proto, state_->protocol));
   state_->perform(message, "add " + text_of(address));
 }
 

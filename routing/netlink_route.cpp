@@ -73,8 +73,8 @@ void add_nexthop(rtnl_route* route, const Nexthop& nexthop) {
 // To an IPv6 delete metric 0 means "any" (net/ipv6/route.c, ip6_route_del), and a new route gets
 // the default for it.
 std::uint32_t metric_of(const Route& route) {
-  constexpr std::uint32_t kIpv6Default = 1024;  // IP6_RT_PRIO_USER
-  return route.dst.v6 && route.metric == 0 ? kIpv6Default : route.metric;
+  constexpr std::uint32_t ipv6_default = 1024;  // IP6_RT_PRIO_USER
+  return route.dst.v6 && route.metric == 0 ? ipv6_default : route.metric;
 }
 
 // What names a route: prefix, type, table, metric, and whose it is.

@@ -16,7 +16,7 @@ namespace {
 
 // rtnetlink answers inside the send call, so the wait is for a lost answer only: a full receive
 // buffer, say. Without a bound that would be a daemon that hangs.
-constexpr timeval kAnswerTimeout{.tv_sec = 2, .tv_usec = 0};
+constexpr timeval answer_timeout{.tv_sec = 2, .tv_usec = 0};
 
 using Buffer = std::unique_ptr<unsigned char, FreeWith<std::free>>;
 
@@ -59,7 +59,7 @@ NetlinkSocket::NetlinkSocket() : socket_(nl_socket_alloc()) {
   set_option(fd, NETLINK_GET_STRICT_CHK);
   set_option(fd, NETLINK_EXT_ACK);
   set_option(fd, NETLINK_CAP_ACK);
-  if (::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &kAnswerTimeout, sizeof kAnswerTimeout) < 0)
+  if (::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &answer_timeout, sizeof answer_timeout) < 0)
     fail_errno("bound the wait on a netlink socket");
 }
 

@@ -21,7 +21,7 @@ struct FreeContext {
 };
 using Context = std::unique_ptr<nft_ctx, FreeContext>;
 
-constexpr std::string_view kTable = "tunorch";
+constexpr std::string_view table_name = "tunorch";
 
 [[noreturn]] void fail(int error, const std::string& what) {
   throw std::system_error(error, std::generic_category(), "cannot " + what);
@@ -39,8 +39,8 @@ Context make_context() {
 // "Error: Could not process rule: No such file or directory", then the command and a caret.
 std::string first_line(std::string text) {
   text.resize(std::min(text.find('\n'), text.size()));
-  constexpr std::string_view kError = "Error: ";
-  return text.starts_with(kError) ? text.substr(kError.size()) : text;
+  constexpr std::string_view error_prefix = "Error: ";
+  return text.starts_with(error_prefix) ? text.substr(error_prefix.size()) : text;
 }
 
 void run(const Context& context, const std::string& commands, const std::string& what) {
@@ -90,7 +90,7 @@ std::string transaction_text(const Masquerade& masquerade) {
 
 bool has_table() {
   for (const json& item : run_json("list tables inet"))
-    if (item.contains("table") && item["table"].value("name", "") == kTable) return true;
+    if (item.contains("table") && item["table"].value("name", "") == table_name) return true;
   return false;
 }
 
@@ -98,7 +98,7 @@ bool has_table() {
 // (libnftables-json(5)).
 std::optional<Prefix> parse_source(const json& right) {
   if (right.is_string()) return Prefix::parse(right.get<std::string>());
-  const json prefix = right.at("prefix");
+  const json& prefix = right.at("prefix");
   return Prefix::parse(prefix.at("addr").get<std::string>() + '/' +
                        std::to_string(prefix.at("len").get<unsigned>()));
 }

@@ -4,7 +4,7 @@ namespace tunorch::routing {
 
 namespace {
 
-constexpr std::uint32_t kMainTable = 254;  // RT_TABLE_MAIN
+constexpr std::uint32_t main_table = 254;  // RT_TABLE_MAIN
 
 std::string way_text(const Nexthop& nexthop) {
   const std::string dev = "dev " + nexthop.dev;
@@ -17,7 +17,7 @@ std::string Route::text() const {
   std::string text = type == RouteType::unreachable ? "unreachable " : "";
   text += dst.text();
   if (nexthops.size() == 1) text += ' ' + way_text(nexthops.front());
-  if (table != kMainTable) text += " table " + std::to_string(table);
+  if (table != main_table) text += " table " + std::to_string(table);
   if (src) text += " src " + src->address_text();
   if (metric != 0) text += " metric " + std::to_string(metric);
   if (nexthops.size() > 1)

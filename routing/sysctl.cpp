@@ -18,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kRoot = "/proc/sys/";
+constexpr std::string_view proc_sys = "/proc/sys/";
 
 // As sysctl(8): dots and slashes change places, for a device may be called eth0.1.
 std::string swapped(std::string text) {
@@ -35,7 +35,7 @@ std::string path_of(const std::string& key) {
                          });
   if (below.empty() || leads_out)
     throw std::system_error(EINVAL, std::generic_category(), "cannot use sysctl \"" + key + '"');
-  return std::string(kRoot) + below;
+  return std::string(proc_sys) + below;
 }
 
 std::string normalised(std::string value) {
@@ -107,10 +107,10 @@ std::vector<std::string> ipv4_forwarding_fan_out() {
 // Measured on 6.18 by dumping net.* around a write to each key: of net.ipv6.conf.all only these
 // are copied to the devices and, but for force_forwarding, to `default` (net/ipv6/addrconf.c).
 bool ipv6_all_is_copied(const std::string& leaf) {
-  static constexpr std::array<std::string_view, 5> kCopied = {"addr_gen_mode", "disable_ipv6",
-                                                              "force_forwarding", "forwarding",
-                                                              "ignore_routes_with_linkdown"};
-  return std::ranges::find(kCopied, leaf) != kCopied.end();
+  static constexpr std::array<std::string_view, 5> copied_keys = {"addr_gen_mode", "disable_ipv6",
+                                                                  "force_forwarding", "forwarding",
+                                                                  "ignore_routes_with_linkdown"};
+  return std::ranges::find(copied_keys, leaf) != copied_keys.end();
 }
 
 // A write to an IPv4 or neighbour `default` is copied to each device whose own key was never
@@ -122,9 +122,10 @@ bool default_is_copied(const DeviceKey& key) {
 
 // Some values are shown in two units: gc_min_interval and gc_min_interval_ms.
 std::string in_other_unit(const std::string& key) {
-  constexpr std::string_view kMilliseconds = "_ms";
-  if (key.ends_with(kMilliseconds)) return key.substr(0, key.size() - kMilliseconds.size());
-  return key + std::string(kMilliseconds);
+  constexpr std::string_view milliseconds_suffix = "_ms";
+  if (key.ends_with(milliseconds_suffix))
+    return key.substr(0, key.size() - milliseconds_suffix.size());
+  return key + std::string(milliseconds_suffix);
 }
 
 std::vector<std::string> copies_of(const std::string& key) {

@@ -17,9 +17,9 @@ namespace {
 // Every queue must be attached with the same IFF_MULTI_QUEUE as the device was made with
 // (EINVAL otherwise; drivers/net/tun.c, tun_set_iff). Kernels before IFF_NO_CARRIER (6.1) ignore
 // the bit: there carrier rises with the first attach.
-constexpr int kQueueFlags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE | IFF_NO_CARRIER;
+constexpr int queue_flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE | IFF_NO_CARRIER;
 
-constexpr int kVnetHeaderBytes = 10;  // struct virtio_net_hdr without num_buffers
+constexpr int vnet_header_bytes = 10;  // struct virtio_net_hdr without num_buffers
 
 [[noreturn]] void fail(int error, const std::string& what) {
   throw std::system_error(error, std::generic_category(), "cannot " + what);
@@ -52,7 +52,7 @@ bool is_persistent(const Fd& queue) {
 
 // Little-endian is what a x86 or ARM kernel does anyway; only a big-endian one has to be told.
 void set_header_layout(const Fd& queue, const std::string& name) {
-  int bytes = kVnetHeaderBytes;
+  int bytes = vnet_header_bytes;
   if (::ioctl(queue.get(), TUNSETVNETHDRSZ, &bytes) < 0)
     fail(errno, "set the header size of TUN " + name);
   int little = 1;
@@ -64,7 +64,7 @@ void set_header_layout(const Fd& queue, const std::string& name) {
 
 void create_tun(const std::string& name, std::uint32_t owner_uid) {
   const std::string what = "create TUN " + name;
-  ifreq request = request_for(name, kQueueFlags | IFF_TUN_EXCL);
+  ifreq request = request_for(name, queue_flags | IFF_TUN_EXCL);
   const Fd fd = open_clone_device();
   // IFF_TUN_EXCL: EBUSY for a name that exists, whatever kind of device it is (tun_set_iff).
   if (::ioctl(fd.get(), TUNSETIFF, &request) < 0) fail(errno == EBUSY ? EEXIST : errno, what);
@@ -76,7 +76,7 @@ void create_tun(const std::string& name, std::uint32_t owner_uid) {
 
 Fd open_tun_queue(const std::string& name) {
   const std::string what = "attach a queue to TUN " + name;
-  ifreq request = request_for(name, kQueueFlags);
+  ifreq request = request_for(name, queue_flags);
   // Spares the host the sight of a device that comes and goes; is_persistent() is what decides.
   if (if_nametoindex(name.c_str()) == 0) fail(ENODEV, what);
 

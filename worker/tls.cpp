@@ -81,7 +81,7 @@ std::string failure_words(const SSL* ssl) {
     return std::string("the peer's certificate is refused: ") +
            X509_verify_cert_error_string(SSL_get_verify_result(ssl));
   if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) return "the peer has no certificate";
-  if (const std::string words = alert_words(reason); !words.empty()) return words;
+  if (std::string words = alert_words(reason); !words.empty()) return words;
   const char* text = ERR_reason_error_string(code);
   return std::string("not a TLS 1.3 peer of ours: ") + (text ? text : "no further word");
 }

@@ -43,7 +43,7 @@ void raise_carrier(const Fd& queue) {
 }
 
 TEST_F(TunDevice, OutlivesItsMakerWithoutCarrier) {
-  Netlink netlink(kOurs);
+  Netlink netlink(our_protocol);
   create_tun("t0", 65534);
   netlink.set_up("t0");
   const Link made = link(netlink, "t0");
@@ -83,7 +83,7 @@ TEST_F(TunDevice, BelongsToItsOwner) {
 }
 
 TEST_F(TunDevice, GetsQueuesThatLeaveCarrierAlone) {
-  Netlink netlink(kOurs);
+  Netlink netlink(our_protocol);
   make_tun(netlink, "t0");
   const Fd first = open_tun_queue("t0");
   EXPECT_FALSE(link(netlink, "t0").carrier);
@@ -94,7 +94,7 @@ TEST_F(TunDevice, GetsQueuesThatLeaveCarrierAlone) {
 }
 
 TEST_F(TunDevice, LosesCarrierWithItsLastQueue) {
-  Netlink netlink(kOurs);
+  Netlink netlink(our_protocol);
   make_tun(netlink, "t0");
   Fd queue = open_tun_queue("t0");
   raise_carrier(queue);
@@ -133,7 +133,7 @@ TEST_F(TunDevice, MustBePersistentToGetAQueue) {
 }
 
 TEST_F(TunDevice, TakesItsAttributes) {
-  Netlink netlink(kOurs);
+  Netlink netlink(our_protocol);
   create_tun("t0", 0);
   netlink.set_mtu("t0", 1400);
   netlink.set_txqueuelen("t0", 321);
@@ -151,7 +151,7 @@ TEST_F(TunDevice, TakesItsAttributes) {
 // The kernel gives link-local addresses when its carrier work runs, up to a second later: the
 // device beside it, which gets one, shows when that was.
 TEST_F(TunDevice, GetsNoLinkLocalAddress) {
-  Netlink netlink(kOurs);
+  Netlink netlink(our_protocol);
   make_tun(netlink, "without");
   const Fd quiet = open_tun_queue("without");
   raise_carrier(quiet);
@@ -168,7 +168,7 @@ TEST_F(TunDevice, GetsNoLinkLocalAddress) {
 }
 
 TEST_F(TunDevice, GoesWhenDeleted) {
-  Netlink netlink(kOurs);
+  Netlink netlink(our_protocol);
   create_tun("t0", 0);
   netlink.delete_link("t0");
   EXPECT_EQ(if_nametoindex("t0"), 0U);
@@ -178,14 +178,14 @@ TEST_F(TunDevice, GoesWhenDeleted) {
 }
 
 TEST_F(TunDevice, IsNotMadeBySettingAnAttribute) {
-  Netlink netlink(kOurs);
+  Netlink netlink(our_protocol);
   EXPECT_EQ(error_of([&] { netlink.set_up("t0"); }).code(), std::errc::no_such_device);
   EXPECT_EQ(error_of([&] { netlink.set_mtu("t0", 1400); }).code(), std::errc::no_such_device);
   EXPECT_EQ(if_nametoindex("t0"), 0U);
 }
 
 TEST_F(LinkAddress, IsFoundByItsMark) {
-  Netlink ours(kOurs), foreign(kForeign);
+  Netlink ours(our_protocol), foreign(foreign_protocol);
   const Address v4{"lo", prefix("10.77.0.1/32")}, v6{"lo", prefix("fd77::1/128")};
   const Address theirs{"lo", prefix("10.77.0.9/32")};
   ours.add_address(v4);
@@ -198,7 +198,7 @@ TEST_F(LinkAddress, IsFoundByItsMark) {
 }
 
 TEST_F(LinkAddress, KeepsTheLengthOfItsSubnet) {
-  Netlink netlink(kOurs);
+  Netlink netlink(our_protocol);
   make_tun(netlink, "t0");
   const Address address{"t0", prefix("198.18.4.1/22")};
   netlink.add_address(address);
@@ -206,7 +206,7 @@ TEST_F(LinkAddress, KeepsTheLengthOfItsSubnet) {
 }
 
 TEST_F(LinkAddress, IsUsableAtOnce) {
-  Netlink netlink(kOurs);
+  Netlink netlink(our_protocol);
   make_tun(netlink, "t0");
   const Fd queue = open_tun_queue("t0");
   raise_carrier(queue);
@@ -216,14 +216,14 @@ TEST_F(LinkAddress, IsUsableAtOnce) {
                                      .metric = 5,
                                      .src = prefix("fd77::1"),
                                      .nexthops = {{"t0", prefix("fe80::1"), 1}},
-                                     .protocol = kOurs}));
+                                     .protocol = our_protocol}));
 }
 
 TEST_F(LinkAddress, RefusesOneThatIsThere) {
-  Netlink netlink(kOurs);
+  Netlink netlink(our_protocol);
   for (const char* text : {"10.77.0.1/32", "fd77::1/128"}) {
     const Address address{"lo", prefix(text)};
-    Netlink(kForeign).add_address(address);
+    Netlink(foreign_protocol).add_address(address);
     const auto error = error_of([&] { netlink.add_address(address); });
     EXPECT_EQ(error.code(), std::errc::file_exists);
     EXPECT_THAT(error.what(), HasSubstr(std::string("cannot add address ") + text + " dev lo"));
@@ -232,7 +232,7 @@ TEST_F(LinkAddress, RefusesOneThatIsThere) {
 }
 
 TEST_F(LinkAddress, GoesWhenDeleted) {
-  Netlink netlink(kOurs);
+  Netlink netlink(our_protocol);
   for (const char* text : {"10.77.0.1/32", "fd77::1/128"}) {
     const Address address{"lo", prefix(text)};
     netlink.add_address(address);
@@ -244,7 +244,7 @@ TEST_F(LinkAddress, GoesWhenDeleted) {
 }
 
 TEST_F(LinkAddress, NeedsADevice) {
-  Netlink netlink(kOurs);
+  Netlink netlink(our_protocol);
   EXPECT_EQ(error_of([&] {
               netlink.add_address({"gone", prefix("10.77.0.1/32")});
             }).code(),

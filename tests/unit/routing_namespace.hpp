@@ -22,8 +22,8 @@
 
 namespace tunorch::routing {
 
-constexpr std::uint8_t kOurs = 116;
-constexpr std::uint8_t kForeign = 4;  // RTPROT_STATIC
+constexpr std::uint8_t our_protocol = 116;
+constexpr std::uint8_t foreign_protocol = 4;  // RTPROT_STATIC
 
 inline Prefix prefix(const std::string& text) {
   const auto parsed = Prefix::parse(text);
@@ -38,7 +38,7 @@ class NamespaceTest : public testing::Test {
     if (::access("/dev/net/tun", R_OK | W_OK) != 0) return cannot_run("no /dev/net/tun here");
     if (::unshare(CLONE_NEWNET) != 0)
       return cannot_run(std::string("cannot make a network namespace: ") + std::strerror(errno));
-    Netlink(kOurs).set_up("lo");
+    Netlink(our_protocol).set_up("lo");
   }
 
   /// In CI nothing may skip: there it fails.

@@ -16,7 +16,7 @@ class NetlinkRoute : public NamespaceTest {
   void SetUp() override {
     NamespaceTest::SetUp();
     if (IsSkipped() || HasFatalFailure()) return;
-    netlink_ = std::make_unique<Netlink>(kOurs);
+    netlink_ = std::make_unique<Netlink>(our_protocol);
     for (const char* dev : {"t0", "t1", "t2"}) make_tun(*netlink_, dev);
     netlink_->add_address({"lo", prefix("10.77.0.2/32")});
     netlink_->add_address({"lo", prefix("fd77::2/128")});
@@ -34,7 +34,7 @@ class NetlinkRoute : public NamespaceTest {
             .metric = metric,
             .src = prefix("10.77.0.2"),
             .nexthops = std::move(nexthops),
-            .protocol = kOurs};
+            .protocol = our_protocol};
   }
 
   static Route v6(std::vector<Nexthop> nexthops, std::uint32_t metric = 1024) {
@@ -43,7 +43,7 @@ class NetlinkRoute : public NamespaceTest {
             .metric = metric,
             .src = prefix("fd77::2"),
             .nexthops = std::move(nexthops),
-            .protocol = kOurs};
+            .protocol = our_protocol};
   }
 
   static Route unreachable(const std::string& dst, std::uint32_t metric) {
@@ -52,7 +52,7 @@ class NetlinkRoute : public NamespaceTest {
             .metric = metric,
             .src = std::nullopt,
             .nexthops = {},
-            .protocol = kOurs};
+            .protocol = our_protocol};
   }
 
   std::unique_ptr<Netlink> netlink_;
@@ -139,7 +139,7 @@ TEST_F(NetlinkRoute, ListsDeadMembersToo) {
 }
 
 TEST_F(NetlinkRoute, RefusesAForeignRouteAndNamesIt) {
-  Netlink foreign(kForeign);
+  Netlink foreign(foreign_protocol);
   for (const bool is_v6 : {false, true}) {
     const std::vector<Nexthop> theirs = {{"t2", std::nullopt, 1}};
     foreign.add_route(is_v6 ? v6(theirs, 9) : v4(theirs, 9));
@@ -157,22 +157,22 @@ TEST_F(NetlinkRoute, RefusesAForeignRouteAndNamesIt) {
 }
 
 TEST_F(NetlinkRoute, StandsBesideAForeignRouteOfAnotherMetric) {
-  Netlink(kForeign).add_route(v4({{"t2", std::nullopt, 1}}, 9));
+  Netlink(foreign_protocol).add_route(v4({{"t2", std::nullopt, 1}}, 9));
   netlink_->add_route(v4(weighted(), 8));
   ASSERT_EQ(to("10.0.0.0/8").size(), 2U);
-  EXPECT_EQ(to("10.0.0.0/8")[0].protocol, kOurs);
-  EXPECT_EQ(to("10.0.0.0/8")[1].protocol, kForeign);
+  EXPECT_EQ(to("10.0.0.0/8")[0].protocol, our_protocol);
+  EXPECT_EQ(to("10.0.0.0/8")[1].protocol, foreign_protocol);
 }
 
 TEST_F(NetlinkRoute, DeletesOnlyOurOwn) {
   for (const Route& route : {v4(weighted(), 9), v6(weighted(), 9), v4(weighted()),
                              unreachable("192.0.2.0/24", 9), unreachable("2001:db8::/32", 9)}) {
-    Netlink(kForeign).add_route(route);
+    Netlink(foreign_protocol).add_route(route);
     const auto before = netlink_->routes();
     EXPECT_EQ(error_of([&] { netlink_->delete_route(route); }).code(), std::errc::no_such_process);
     EXPECT_EQ(netlink_->routes(), before);
 
-    Netlink(kForeign).delete_route(route);
+    Netlink(foreign_protocol).delete_route(route);
     netlink_->add_route(route);
     netlink_->delete_route(route);
     EXPECT_THAT(to(route.dst.text()), Not(Contains(route)));
@@ -259,7 +259,7 @@ TEST_F(NetlinkRoute, ListsMoreRoutesThanOneMessageHolds) {
     netlink_->add_route(route);
   }
   const auto routes = netlink_->routes();
-  EXPECT_EQ(std::ranges::count(routes, kOurs, &Route::protocol), 1500);
+  EXPECT_EQ(std::ranges::count(routes, our_protocol, &Route::protocol), 1500);
   EXPECT_TRUE(std::ranges::is_sorted(routes, {}, &Route::dst));
 }
 
