@@ -169,6 +169,7 @@ class Lab:
     def __init__(self, nodes=("gateway", "edge"), spec=None):
         need_root_and_tun()
         self.dir = tempfile.mkdtemp(prefix="tn-")
+        self.collect_sanitizer_reports()
         self.file = os.path.join(self.dir, "cluster.yaml")
         self.hosts = {}
         for sig in (signal.SIGINT, signal.SIGTERM):
@@ -215,10 +216,25 @@ class Lab:
                 host.apply()
 
     def close(self):
+        for sig in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(sig, signal.SIG_IGN)  # a second Ctrl-C is not to leave half of it
         for host in self.hosts.values():
             with contextlib.suppress(Exception):
                 host.close()
+        reports = [open(os.path.join(self.reports, name)).read()
+                   for name in os.listdir(self.reports)]
         shutil.rmtree(self.dir, ignore_errors=True)
+        if reports:
+            raise AssertionError("sanitizer reports:\n" + "\n".join(reports))
+
+    def collect_sanitizer_reports(self):
+        """Daemons and workers of a sanitizer build write here; any word of theirs is a failure."""
+        self.reports = os.path.join(self.dir, "reports")
+        os.mkdir(self.reports)
+        os.chmod(self.dir, 0o711)
+        os.chmod(self.reports, 0o1777)  # workers are not root
+        for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"):
+            os.environ[name] = f"log_path={self.reports}/report:print_stacktrace=1"
 
 
 class LabTest(unittest.TestCase):
