@@ -92,7 +92,10 @@ void Journal::remove_device(const std::string& name) {
 }
 
 void Journal::discard() {
-  if (settings_.empty() && addresses_.empty() && devices_.empty()) std::filesystem::remove(file_);
+  settings_.clear();
+  addresses_.clear();
+  devices_.clear();
+  std::filesystem::remove(file_);
 }
 
 }  // namespace tunorch

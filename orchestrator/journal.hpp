@@ -30,7 +30,7 @@ class Journal {
   void add_device(const std::string& name);
   void remove_device(const std::string& name);
 
-  /// Takes the file away; only when nothing is left in it.
+  /// Everything is put back: takes the file away.
   void discard();
 
  private:

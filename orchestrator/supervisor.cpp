@@ -174,7 +174,7 @@ void Supervisor::finish_down() {
   retry_timer_.cancel();
   wait_timer_.cancel();
   on_down();
-  journal_.discard();
+  if (down_->problems.empty()) journal_.discard();
   std::error_code ignored;
   std::filesystem::remove(host_.paths.applied(), ignored);
   std::filesystem::remove(host_.paths.log(), ignored);
@@ -402,6 +402,7 @@ void Supervisor::tick() {
               perform(desired_, step);
             } catch (const std::exception& error) {
               worker(start->after->tunnel).start_failed(error.what());
+              look_again(milliseconds(0));  // its device may be gone
             }
             continue;
           }
@@ -410,15 +411,20 @@ void Supervisor::tick() {
         }
     } catch (const std::exception& error) {
       spdlog::error("cannot follow the plan, trying again soon: {}", error.what());
-      retry_timer_.expires_after(retry_after);
-      retry_timer_.async_wait([this](const boost::system::error_code& cancelled) {
-        if (cancelled || desired_.cluster.empty()) return;
-        observed_ = observe(desired_);
-        tick();
-      });
+      look_again(retry_after);
     }
   }
   answer_waiting();
+}
+
+/// The cached picture of the kernel was wrong somewhere: a new one, and a tick with it.
+void Supervisor::look_again(milliseconds after) {
+  retry_timer_.expires_after(after);
+  retry_timer_.async_wait([this](const boost::system::error_code& cancelled) {
+    if (cancelled || desired_.cluster.empty()) return;
+    observed_ = observe(desired_);
+    tick();
+  });
 }
 
 void Supervisor::perform(const Desired& desired, const Step& step) {

@@ -67,6 +67,7 @@ class Supervisor {
   void note_workers(Observed& observed) const;
   HealthTable health() const;
   void tick();
+  void look_again(milliseconds after);
   void perform(const Desired& desired, const Step& step);
   void perform_worker(const Desired& desired, const WorkerStep& step);
   TunnelWorker& worker(const std::string& tunnel);

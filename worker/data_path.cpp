@@ -151,7 +151,7 @@ void DataPath::drain(std::size_t queue) {
     }
     const ssize_t size = tun_.read(queue, to, max_data_bytes);
     if (size < 0) {
-      device_gone_ = errno == EBADFD;
+      if (errno == EBADFD) device_gone_ = true;
       break;
     }
     if (static_cast<std::size_t>(size) <= vnet_header_bytes) continue;

@@ -55,7 +55,11 @@ class DataPath {
   class Queue final : public EventHandler {
    public:
     Queue(DataPath& path, std::size_t index) : path_(path), index_(index) {}
-    void on_events(std::uint32_t) override { path_.drain(index_); }
+    void on_events(std::uint32_t events) override {
+      // A TUN shows EPOLLERR only when its device is gone (tun_chr_poll() in drivers/net/tun.c).
+      if (events & EPOLLERR) path_.device_gone_ = true;
+      path_.drain(index_);
+    }
 
    private:
     DataPath& path_;

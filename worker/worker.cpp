@@ -174,7 +174,7 @@ void Worker::hand_over_fds() {
 void Worker::stop(const std::string& reason) {
   if (stop_at_) return;
   door_.reset();
-  for (const auto& connection : connections_) connection->close(reason);
+  for (const auto& connection : connections_) let_go(*connection, reason);
   stop_at_ = Clock::now() + stop_limit;
 }
 
@@ -338,10 +338,7 @@ void Worker::begin_stream(Connection& connection, Peer& peer) {
   Connection*& place = peer.streams[static_cast<std::size_t>(connection.stream)];
   if (place) {
     // Its peer knows better than we do that the old one is dead.
-    Connection& old = *place;
-    const std::string reason = "replaced by a new connection from " + connection.address();
-    end_stream(old, reason);
-    old.close(reason);
+    let_go(*place, "replaced by a new connection from " + connection.address());
   }
   const auto now = Clock::now();
   if (!peer.live_stream()) {
@@ -366,6 +363,12 @@ void Worker::end_stream(Connection& connection, const std::string& reason) {
   if (peer.live_stream()) return;
   peer.probe.reset();
   if (std::exchange(peer.announced, false)) control_.tell(report("session_down", peer, reason));
+}
+
+/// Our own decision to close, which on_closed() does not hear of.
+void Worker::let_go(Connection& connection, const std::string& reason) {
+  if (connection.peer >= 0) end_stream(connection, reason);
+  connection.close(reason);
 }
 
 void Worker::on_closed(Connection& connection, const std::string& reason) {

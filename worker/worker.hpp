@@ -59,6 +59,7 @@ class Worker final : public Control::Owner, public Connection::Owner, public Con
   void on_ping(Connection& connection, const std::uint8_t* payload);
   void begin_stream(Connection& connection, Peer& peer);
   void end_stream(Connection& connection, const std::string& reason);
+  void let_go(Connection& connection, const std::string& reason);
   void announce(Peer& peer);
   Report report(const std::string& event, const Peer& peer, const std::string& reason = "") const;
 

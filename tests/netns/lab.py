@@ -221,8 +221,10 @@ class Lab:
         for host in self.hosts.values():
             with contextlib.suppress(Exception):
                 host.close()
-        reports = [open(os.path.join(self.reports, name)).read()
-                   for name in os.listdir(self.reports)]
+        reports = []
+        for name in os.listdir(self.reports):
+            with open(os.path.join(self.reports, name)) as report:
+                reports.append(report.read())
         shutil.rmtree(self.dir, ignore_errors=True)
         if reports:
             raise AssertionError("sanitizer reports:\n" + "\n".join(reports))

@@ -272,6 +272,13 @@ class Crashes(LabTest):
         self.edge.apply()
         self.assertEqual(self.edge.live(), 4)
 
+    def test_a_device_deleted_under_a_worker_is_made_again(self):
+        self.lab.up()
+        self.edge.ip("link", "del", "backbone-0")
+        wait_for("it is noticed", lambda: self.edge.tunnel("backbone-0")["restarts"] > 0)
+        wait_for("it is back", lambda: self.edge.live() == 4)
+        self.assertEqual(len(self.edge.route_devices("10.77.0.1")), 4)
+
     def test_all_tunnels_down_fails_closed(self):
         self.lab.up()
         self.gateway.tunorch("down")

@@ -45,7 +45,7 @@ TEST_F(JournalTest, ALaterProcessFindsWhatWasWritten) {
 TEST_F(JournalTest, TheFirstValueIsTheOneToGoBackTo) {
   Journal journal(file());
   journal.add(forwarding);
-  journal.add({{"net.ipv4.ip_forward", "1"}});
+  journal.add(SysctlSetting{{"net.ipv4.ip_forward", "1"}});
   EXPECT_THAT(journal.settings(), ElementsAre(forwarding));
 }
 
@@ -66,14 +66,13 @@ TEST_F(JournalTest, GarbageIsAnEmptyJournal) {
   }
 }
 
-TEST_F(JournalTest, IsOnlyDiscardedWhenNothingIsLeftInIt) {
+TEST_F(JournalTest, DiscardedItLeavesNoFile) {
   Journal journal(file());
   journal.add(forwarding);
-  journal.discard();
   EXPECT_TRUE(fs::exists(file()));
-  journal.remove(forwarding.setting.key);
   journal.discard();
   EXPECT_FALSE(fs::exists(file()));
+  EXPECT_THAT(journal.settings(), IsEmpty());
 }
 
 TEST_F(JournalTest, OnlyFoldersWeMadeAreRemovedAndOnlyWhenEmpty) {
