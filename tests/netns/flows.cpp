@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -23,6 +24,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -164,21 +166,25 @@ int run_send(const Address& address, std::uint32_t flows, double rate, double se
   std::uint64_t sent = 0, not_sent = 0;
   const auto start = Clock::now();
   const auto total = static_cast<std::uint64_t>(rate * seconds);
-  const auto drain = [&] {
-    poll(sockets.data(), sockets.size(), 0);
-    for (const pollfd& one : sockets) {
-      Numbered packet{};
-      while ((one.revents & (POLLIN | POLLERR)) &&
-             recv(one.fd, &packet, sizeof packet, 0) == sizeof packet)
-        echoes.add(packet, "echo");
+  // A thread of its own: a sender that falls behind its schedule must not delay the counting.
+  std::atomic<bool> sending{true};
+  std::thread listener([&] {
+    auto end = Clock::time_point::max();
+    while (Clock::now() < end) {
+      if (end == Clock::time_point::max() && !sending)
+        end = Clock::now() + std::chrono::milliseconds(400);  // the last echoes
+      if (poll(sockets.data(), sockets.size(), 1) <= 0) continue;
+      for (const pollfd& one : sockets) {
+        Numbered packet{};
+        while ((one.revents & (POLLIN | POLLERR)) &&
+               recv(one.fd, &packet, sizeof packet, 0) == sizeof packet)
+          echoes.add(packet, "echo");
+      }
     }
-  };
+  });
   for (std::uint64_t i = 0; i < total; ++i) {
     const auto due = start + duration<double>(static_cast<double>(i) / rate);
-    if (Clock::now() < due) {
-      drain();
-      while (Clock::now() < due) usleep(50);
-    }
+    while (Clock::now() < due) usleep(50);
     const Numbered packet{static_cast<std::uint32_t>(i % flows),
                           static_cast<std::uint32_t>(i / flows)};
     if (send(sockets[packet.flow].fd, &packet, sizeof packet, 0) == sizeof packet)
@@ -186,10 +192,8 @@ int run_send(const Address& address, std::uint32_t flows, double rate, double se
     else
       ++not_sent;
   }
-  for (int i = 0; i < 400; ++i) {  // the last echoes
-    drain();
-    usleep(1000);
-  }
+  sending = false;
+  listener.join();
   auto report = echoes.report();
   report["sent"] = sent;
   report["not_sent"] = not_sent;
