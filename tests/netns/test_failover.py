@@ -13,8 +13,8 @@ LIMIT_MS = 50
 
 
 class KilledWorker(LabTest):
-    # The rounds kill more often than a real crash loop may.
-    spec = cluster(restart={"backoff": "200ms", "quarantine_after": 1000})
+    # The pause is long enough to look at the routes before the worker is back.
+    spec = cluster(restart={"backoff": "1s", "quarantine_after": 1000})
 
     def rounds(self, victim_host):
         forward, back, lost = [], [], []
