@@ -3,9 +3,7 @@
 import copy
 import json
 import os
-import socket
-import ssl
-import struct
+import shutil
 import subprocess
 import sys
 import time
@@ -27,10 +25,9 @@ class WrongFiles(LabTest):
     def test_validate_needs_no_root(self):
         os.chmod(self.lab.dir, 0o755)
         os.chmod(self.lab.file, 0o644)
+        program = shutil.copy(TUNORCH, self.lab.dir)  # the build folder may be root's alone
         done = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
-                               TUNORCH, "validate", self.lab.file], text=True, capture_output=True)
-        if "Permission denied" in done.stderr and "setpriv" in done.stderr:
-            self.skipTest("the build folder cannot be read by others")
+                               program, "validate", self.lab.file], text=True, capture_output=True)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertIn("valid: cluster demo", done.stdout)
 
