@@ -17,6 +17,7 @@ processes it started or that its own hosts' daemons started.
 
 import contextlib
 import copy
+import glob
 import json
 import os
 import re
@@ -32,6 +33,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 BIN = os.path.abspath(os.environ.get("TUNORCH_BIN", os.path.join(HERE, "../../build/bin")))
 TUNORCH = os.path.join(BIN, "tunorch")
 FLOWS = os.path.join(BIN, "flows")
+INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: the terminal is gone
 
 CLUSTER = {
     "cluster": "demo",
@@ -152,16 +154,30 @@ class Host:
     def live(self):
         return self.bundle()["live"]
 
+    def left_workers(self):
+        """Workers of this host that still run: what RUNTIME/w/*.process names, as long as the pid
+        is still the process that was meant."""
+        for path in glob.glob(os.path.join(self.runtime, "w", "*.process")):
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                with open(path) as file:
+                    pid, started = file.read().split()[:2]
+                with open(f"/proc/{pid}/stat") as file:
+                    if file.read().rpartition(")")[2].split()[19] == started:
+                        yield int(pid)
+
     def close(self):
         if os.path.isdir(self.runtime):
-            self.tunorch("down", check=False)
+            # A daemon or a down that hangs is not to keep the rest from being cleaned up.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.tunorch("down", check=False)
         for process in self.started:
             if process.poll() is None:
                 process.kill()
             process.wait()
-        pid = self.daemon_pid()
-        if pid:
-            os.kill(pid, signal.SIGKILL)
+        for pid in [self.daemon_pid(), *self.left_workers()]:
+            with contextlib.suppress(ProcessLookupError):
+                if pid:
+                    os.kill(pid, signal.SIGKILL)
         subprocess.run(["ip", "netns", "del", self.ns])
 
 
@@ -172,7 +188,7 @@ class Lab:
         self.collect_sanitizer_reports()
         self.file = os.path.join(self.dir, "cluster.yaml")
         self.hosts = {}
-        for sig in (signal.SIGINT, signal.SIGTERM):
+        for sig in INTERRUPTIONS:
             signal.signal(sig, lambda *_: sys.exit(1))
         try:
             for node in nodes:
@@ -216,7 +232,7 @@ class Lab:
                 host.apply()
 
     def close(self):
-        for sig in (signal.SIGINT, signal.SIGTERM):
+        for sig in INTERRUPTIONS:
             signal.signal(sig, signal.SIG_IGN)  # a second Ctrl-C is not to leave half of it
         for host in self.hosts.values():
             with contextlib.suppress(Exception):

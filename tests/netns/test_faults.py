@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -48,7 +49,8 @@ class WrongFiles(LabTest):
         key = os.path.join(self.lab.dir, "pki", "edge.key")
         os.chmod(key, 0o644)
         self.fails_with(self.edge.apply(check=False), "edge.key", "chmod 600")
-        self.assertIsNone(self.edge.daemon_pid(), "a failed first apply leaves no daemon")
+        wait_for("a failed first apply leaves no daemon",
+                 lambda: self.edge.daemon_pid() is None, 2)
 
 
 class ForeignObjects(LabTest):
@@ -64,6 +66,20 @@ class ForeignObjects(LabTest):
         self.edge.ip("link", "add", "backbone-2", "type", "veth", "peer", "name", "other")
         self.refused("device backbone-2 exists and is not ours", "nothing was changed")
         self.assertIn("veth", self.edge.run("ip", "-d", "link", "show", "backbone-2").stdout)
+
+    def test_a_tun_of_our_name(self):
+        # Unlike a veth it could be attached to, which would take it from its owner.
+        self.edge.ip("tuntap", "add", "backbone-2", "mode", "tun", "user", "65534")
+        before = self.edge.run("ip", "-d", "link", "show", "backbone-2").stdout
+        self.refused("device backbone-2 exists and is not ours", "nothing was changed")
+        self.assertEqual(self.edge.run("ip", "-d", "link", "show", "backbone-2").stdout, before)
+
+    def test_an_ipv6_route_of_our_prefix(self):
+        # The kernel would add ours as a second nexthop of it.
+        self.edge.ip("-6", "route", "add", "fd77::1/128", "dev", "wan")
+        before = self.edge.run("ip", "-6", "route").stdout
+        self.refused(r"not ours holds fd77::1/128.*wan")
+        self.assertEqual(self.edge.run("ip", "-6", "route").stdout, before)
 
     def test_a_route_of_our_prefix(self):
         self.edge.ip("route", "add", "10.77.0.1/32", "via", "10.66.0.1")
@@ -122,12 +138,6 @@ class WrongPeers(LabTest):
         self.pki("ca", "-batch", "-config", "ca.cnf", "-cert", f"{ca}.crt", "-keyfile",
                  f"{ca}.key", "-in", "edge.csr", "-extfile", "ext", "-notext", "-out", "edge.crt",
                  *validity)
-
-    def present(self):
-        """Edge's worker takes whatever it is given: its files are checked before, so replace them
-        behind a running cluster, and let a worker that starts anew use them."""
-        return self.dial(os.path.join(self.lab.dir, "pki", "edge.crt"),
-                         os.path.join(self.lab.dir, "pki", "edge.key"))
 
     def dial(self, certificate, key, hello=None):
         """Connects to backbone-0's port as a dialer would; returns what the listener said."""
@@ -190,6 +200,39 @@ except (ssl.SSLError, OSError) as error:
             self.assertIn(words, answer, changes)
             self.assert_listener_says(words)
         self.assertEqual(self.gateway.live(), 4, "others are unharmed")
+        self.assert_reaches(self.edge, "10.77.0.1")
+
+    def assert_edge_says(self, tunnel, pattern):
+        wait_for(f"{pattern} in edge's status",
+                 lambda: pattern in self.edge.tunnel(tunnel)["reason"])
+
+    def test_two_clusters_that_do_not_know_each_others_ca(self):
+        self.gateway.apply()
+        folder = os.path.join(self.lab.dir, "elsewhere")
+        os.mkdir(folder)
+        self.lab.file = shutil.copy(self.lab.file, folder)
+        subprocess.run([TUNORCH, "pki", "init", self.lab.file], check=True, capture_output=True)
+        done = self.edge.tunorch("apply", self.lab.file, "--timeout", "3s", check=False)
+        # Whichever end looks first refuses; the other end is told.
+        words = "the peer's certificate is refused|the peer refused our certificate"
+        self.fails_with(done, f"backbone-0: not healthy towards gateway: .*({words})")
+        self.assertRegex(self.edge.tunnel("backbone-0")["reason"], words)
+        wait_for("the listener's words", lambda: any(
+            "backbone-0" in line and re.search(words, line)
+            for line in self.gateway.log().splitlines()))
+        self.assert_does_not_reach(self.edge, "10.77.0.1")
+
+    def test_a_certificate_that_expires_while_the_cluster_runs(self):
+        end = time.time() + 6
+        self.sign_edge("-startdate", "20200101000000Z", "-enddate",
+                       time.strftime("%Y%m%d%H%M%SZ", time.gmtime(end)))
+        self.lab.up()
+        time.sleep(max(0, end + 1.5 - time.time()))
+        self.assertEqual(self.gateway.live(), 4, "what is connected stays connected")
+        self.edge.kill_worker("backbone-1")
+        self.assert_edge_says("backbone-1", "the peer refused our certificate: it has expired")
+        self.assert_listener_says("certificate has expired")
+        self.assertEqual(self.gateway.live(), 3, "the other tunnels are unharmed")
         self.assert_reaches(self.edge, "10.77.0.1")
 
     def test_a_node_that_is_not_in_the_bundle(self):
