@@ -43,13 +43,15 @@ Journal::Journal(std::filesystem::path file)
     if (const auto prefix = routing::Prefix::parse(entry.at("address").get<std::string>()))
       addresses_.push_back({entry.at("dev"), *prefix});
   devices_ = saved.at("devices").get<std::vector<std::string>>();
+  nft_table_ = saved.value("nft_table", false);
 }
 
 void Journal::save() const {
   json saved{{"place", place_},
              {"sysctls", json::array()},
              {"addresses", json::array()},
-             {"devices", devices_}};
+             {"devices", devices_},
+             {"nft_table", nft_table_}};
   for (const auto& setting : settings_) saved["sysctls"].push_back(to_json_text(setting));
   for (const auto& address : addresses_)
     saved["addresses"].push_back({{"dev", address.dev}, {"address", address.prefix.text()}});
@@ -91,10 +93,17 @@ void Journal::remove_device(const std::string& name) {
   save();
 }
 
+void Journal::set_nft_table(bool ours) {
+  if (nft_table_ == ours) return;
+  nft_table_ = ours;
+  save();
+}
+
 void Journal::discard() {
   settings_.clear();
   addresses_.clear();
   devices_.clear();
+  nft_table_ = false;
   std::filesystem::remove(file_);
 }
 

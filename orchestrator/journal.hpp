@@ -29,6 +29,9 @@ class Journal {
   void remove(const routing::Address& address);
   void add_device(const std::string& name);
   void remove_device(const std::string& name);
+  /// Whether the nftables table of our name is one we made.
+  bool nft_table() const { return nft_table_; }
+  void set_nft_table(bool ours);
 
   /// Everything is put back: takes the file away.
   void discard();
@@ -41,6 +44,7 @@ class Journal {
   std::vector<SysctlSetting> settings_;
   std::vector<routing::Address> addresses_;
   std::vector<std::string> devices_;
+  bool nft_table_ = false;
 };
 
 }  // namespace tunorch

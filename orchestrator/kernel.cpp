@@ -78,6 +78,10 @@ Observed Kernel::observe(const Desired& desired) {
       observed.foreign_routes.push_back(std::move(route));
   }
   observed.masquerade = observe_masquerade();
+  if (observed.masquerade && !journal_.nft_table()) {
+    observed.foreign_nft_table = true;
+    observed.masquerade.reset();
+  }
   return observed;
 }
 
@@ -191,10 +195,13 @@ void Kernel::change(const AddressStep& step) {
 }
 
 void Kernel::change(const MasqueradeStep& step) {
-  if (step.after)
+  if (step.after) {
+    journal_.set_nft_table(true);
     routing::write_masquerade(*step.after);
-  else
+  } else {
     routing::delete_masquerade();
+    journal_.set_nft_table(false);
+  }
 }
 
 void Kernel::change(const RouteStep& step) {

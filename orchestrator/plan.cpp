@@ -303,6 +303,10 @@ void find_conflicts(const Desired& desired, const Observed& observed, Plan& plan
           "address {} is already on {} and is not ours: remove it there, or choose another",
           found->prefix.text(), found->dev));
   }
+  if (desired.masquerade && observed.foreign_nft_table)
+    plan.conflicts.push_back(
+        "nftables has a table `inet tunorch` that is not ours: nft delete table inet tunorch, or "
+        "give it another name");
   for (const DesiredRoute& wanted : desired.routes) {
     const Route* foreign = find_route(observed.foreign_routes, unicast(wanted, desired.protocol));
     if (foreign)

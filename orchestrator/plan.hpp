@@ -33,6 +33,7 @@ struct Observed {
   std::vector<routing::Address> addresses, foreign_addresses;
   std::vector<routing::Route> routes, foreign_routes;
   std::optional<routing::Masquerade> masquerade;
+  bool foreign_nft_table = false;       // of our table's name
   std::vector<std::string> ra_devices;  // not ours; with a default route from router advertisements
   std::map<std::string, ObservedWorker> workers;  // by tunnel
 };

@@ -71,21 +71,24 @@ struct Address {
   const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
 };
 
-/// What came of a numbered stream, and the longest time nothing did.
+/// What came of numbered flows, and the longest time nothing came of one of them (its own pace
+/// included).
 struct Count {
   std::map<std::uint32_t, std::uint32_t> next;  // by flow: the sequence expected
   std::map<std::string, std::map<std::uint32_t, bool>> devices;
   std::uint64_t packets = 0, reordered = 0;
-  Clock::time_point first{}, last{};
+  Clock::time_point last{};
+  std::map<std::uint32_t, Clock::time_point> last_of;  // by flow
   nanoseconds longest_gap{0};
 
   void add(const Numbered& packet, const std::string& device) {
     const auto now = Clock::now();
-    if (packets++ == 0)
-      first = now;
-    else
-      longest_gap = std::max<nanoseconds>(longest_gap, now - last);
+    ++packets;
     last = now;
+    // Of each flow by itself: three healthy tunnels must not hide a dark fourth.
+    const auto [heard, is_new] = last_of.try_emplace(packet.flow, now);
+    if (!is_new) longest_gap = std::max<nanoseconds>(longest_gap, now - heard->second);
+    heard->second = now;
     auto& expected = next[packet.flow];
     if (packet.sequence < expected) ++reordered;
     expected = std::max(expected, packet.sequence + 1);

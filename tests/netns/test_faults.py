@@ -88,6 +88,18 @@ class ForeignObjects(LabTest):
         self.refused(r"not ours holds 10\.77\.0\.1/32.*10\.66\.0\.1.*wan")
         self.assertIn("10.66.0.1", self.edge.run("ip", "route", "show", "10.77.0.1").stdout)
 
+    def test_an_nftables_table_of_our_name(self):
+        spec = copy.deepcopy(CLUSTER)
+        spec["nodes"]["gateway"].update(subnets=["10.20.0.0/16"], masquerade="w0")
+        self.lab.write(spec)
+        self.gateway.run("nft", "add table inet tunorch { chain theirs { } ; }")
+        before = self.gateway.run("nft", "list", "ruleset").stdout
+        done = self.gateway.apply(check=False)
+        self.assertEqual(self.gateway.run("nft", "list", "ruleset").stdout, before)
+        self.fails_with(done, "tunorch.*not ours")
+        self.gateway.tunorch("down")
+        self.assertEqual(self.gateway.run("nft", "list", "ruleset").stdout, before)
+
     def test_an_address_of_ours(self):
         self.edge.ip("addr", "add", "10.77.0.2/24", "dev", "wan")
         self.refused(r"10\.77\.0\.2/24 is already on wan")
