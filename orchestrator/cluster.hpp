@@ -26,10 +26,11 @@ struct Node {
 };
 
 struct Tunnel {
-  int id = 0;              // device <bundle>-<id>, port + id
-  unsigned weight = 1;     // 1…256
-  std::string bind;        // dialer: local IP literal or device; empty: any
-  std::uint32_t slot = 0;  // which link subnet: (port + id) mod 64
+  int id = 0;               // device <bundle>-<id>, port + id
+  unsigned weight = 1;      // 1…256
+  std::string bind;         // dialer: local IP literal or device; empty: any
+  unsigned priority = 100;  // 1…255; a lower tier carries only while too few above it live
+  std::uint32_t slot = 0;   // which link subnet: (port + id) mod 64
 };
 
 struct LinkOptions {
@@ -48,6 +49,36 @@ struct HealthOptions {
   milliseconds timeout{300};
   int rise = 3;
   int fall = 3;
+  std::vector<std::string> targets;  // IP literals probed through each tunnel; often none
+  int quorum = 1;                    // so many targets must answer
+  milliseconds slow_start{10000};    // a returning tunnel's way to its full weight; 0: at once
+  milliseconds damping{30000};       // longest hold of a flapping tunnel; 0: none
+};
+
+enum class BalanceMode : std::uint8_t { automatic, resilient, hash };
+
+struct BalanceOptions {
+  BalanceMode mode = BalanceMode::automatic;
+  std::string hash = "l4";           // l3 | l4
+  std::uint16_t buckets = 256;       // of a resilient group
+  milliseconds idle_timer{1000};     // a bucket unused for so long may move
+  milliseconds unbalanced_timer{0};  // busy buckets move too after so long; 0: never
+};
+
+/// What happens when tunnels of a higher priority are back.
+enum class FailbackPolicy : std::uint8_t { now, hold, manual };
+
+struct FailbackOptions {
+  FailbackPolicy policy = FailbackPolicy::now;
+  milliseconds hold{30000};  // of `hold`: so long they must have been up
+};
+
+/// Which packets take the bundle, where not all that match its routes: with a table the routes go
+/// there instead of main, and rules lead to it.
+struct PolicyOptions {
+  std::uint32_t table = 0;   // 0: none
+  std::vector<Prefix> from;  // source prefixes
+  std::uint32_t fwmark = 0;  // 0: none
 };
 
 struct RestartOptions {
@@ -69,7 +100,9 @@ struct Bundle {
   LinkOptions link;
   SocketOptions sockets;
   HealthOptions health;
-  std::string hash = "l4";  // l3 | l4
+  BalanceOptions balance;
+  FailbackOptions failback;
+  PolicyOptions policy;
   int min_live = 1;
   RestartOptions restart;
   AllDown all_down = AllDown::unreachable;

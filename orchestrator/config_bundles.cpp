@@ -112,10 +112,12 @@ void read_port(const Section& section, Bundle& bundle, Report& report) {
 }
 
 HealthOptions read_health(const Section& section) {
-  return {.interval = section.duration("interval").value(),
-          .timeout = section.duration("timeout").value(),
-          .rise = to_int(section.integer("rise")),
-          .fall = to_int(section.integer("fall"))};
+  HealthOptions health;
+  health.interval = section.duration("interval").value();
+  health.timeout = section.duration("timeout").value();
+  health.rise = to_int(section.integer("rise"));
+  health.fall = to_int(section.integer("fall"));
+  return health;
 }
 
 SocketOptions read_sockets(const Section& section) {
@@ -158,7 +160,7 @@ Bundle read_bundle(const std::string& name, const Section& section, const Cluste
   bundle.health = read_health(section.section("health"));
   const Section balance = section.section("balance");
   balance.text("mode");
-  bundle.hash = balance.text("hash");
+  bundle.balance.hash = balance.text("hash");
   bundle.min_live = to_int(section.integer("min_live"));
   if (bundle.min_live > static_cast<int>(bundle.tunnels.size()) &&
       !report.is_wrong(section.pointer_to("tunnels")))

@@ -205,7 +205,7 @@ std::map<std::string, std::string> required_of(const Node& node, const Bundle* b
   std::map<std::string, std::string> settings;
   if (!bundle) return settings;
   // Layer 4 spreads the flows between two addresses; layer 3 keeps them on one tunnel.
-  const std::string policy = bundle->hash == "l4" ? "1" : "0";
+  const std::string policy = bundle->balance.hash == "l4" ? "1" : "0";
   settings["net.ipv4.fib_multipath_hash_policy"] = policy;
   settings["net.ipv6.fib_multipath_hash_policy"] = policy;
   for (const Prefix& subnet : node.subnets)

@@ -7,12 +7,16 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "routing/decision.hpp"
 #include "routing/link.hpp"
+#include "routing/nexthop.hpp"
 #include "routing/route.hpp"
+#include "routing/rule.hpp"
 
 namespace tunorch::routing {
 
@@ -57,6 +61,43 @@ class Netlink {
   /// Deletes the route with this prefix, type, table and metric if it carries our protocol; ESRCH
   /// where there is none.
   void delete_route(const Route& route);
+
+  // Nexthops (ip-nexthop(8)): objects and resilient groups. Written ones carry the Netlink's
+  // protocol, and only those with it are read.
+
+  /// Tries what the kernel takes with nexthops of ids just above `scratch_id` on lo, and leaves
+  /// none behind. Never throws for what is missing: that is the answer.
+  NexthopAbilities probe_nexthops(std::uint32_t scratch_id);
+
+  std::vector<NexthopObject> nexthops();
+  std::vector<NexthopGroup> nexthop_groups();
+
+  /// CREATE|EXCL: EEXIST where the id is taken by anybody.
+  void add_nexthop(const NexthopObject& nexthop);
+  void add_nexthop_group(const NexthopGroup& group);
+  /// Swaps members and timers atomically; the number of buckets stays as it was made.
+  void replace_nexthop_group(const NexthopGroup& group);
+  /// An object (which leaves its groups; the last one takes a group along) or a group (which takes
+  /// its routes along). ENOENT where there is none.
+  void delete_nexthop(std::uint32_t id);
+
+  /// How a resilient group's buckets are spread now, by member, sorted by id.
+  std::vector<BucketShare> bucket_shares(std::uint32_t group);
+  /// Packets since the group was last replaced, by member; empty where the kernel does not count.
+  std::map<std::uint32_t, std::uint64_t> group_packets(std::uint32_t group);
+
+  /// Rules of ours (FRA_PROTOCOL), both families, sorted.
+  std::vector<Rule> rules();
+  void add_rule(const Rule& rule);
+  void delete_rule(const Rule& rule);
+
+  /// What the kernel would do with a packet, as `ip route get … fibmatch` and without: the route
+  /// that matches and the device it picks.
+  Decision decide(const FlowKey& flow);
+
+  /// Whether the device has carrier. To ask makes the kernel act at once on a change that it would
+  /// else notice up to a second later (net/core/rtnetlink.c, rtnl_getlink: linkwatch_sync_dev).
+  bool carrier(const std::string& dev);
 
  private:
   struct State;

@@ -26,7 +26,8 @@ struct Route {
   std::uint32_t table = 254;  // main
   std::uint32_t metric = 0;   // as the kernel reports it: IPv6 has no 0 (1024 is its default)
   std::optional<Prefix> src;
-  std::vector<Nexthop> nexthops;  // sorted by dev; empty for unreachable
+  std::vector<Nexthop> nexthops;  // sorted by dev; empty for unreachable, and with a nexthop_id
+  std::uint32_t nexthop_id = 0;   // of the nexthop group the route uses (RTA_NH_ID); 0: none
   std::uint8_t protocol = 0;      // rtm_protocol; ours is the cluster's `protocol`
 
   bool operator==(const Route&) const = default;

@@ -59,14 +59,33 @@ struct Spec {
   std::vector<PeerSpec> peers;
 };
 
+/// What a node tells its peer of one tunnel of their bundle.
+struct TunnelState {
+  std::string tunnel;
+  bool live = false;      // it carries, or would
+  bool draining = false;  // it is to be left by new flows
+};
+
+/// All tunnels of a bundle as one node sees them towards one peer. `sequence` orders such words
+/// whatever way they took; a new `boot` (boot id of the host that speaks) begins anew.
+struct StateWord {
+  std::string boot;
+  std::uint64_t sequence = 0;
+  std::vector<TunnelState> states;
+};
+
 /// Daemon to worker. `start` carries a spec, its TUN queues and (listener) its listening sockets,
-/// in this order, as fds. `update` carries a spec that differs in `peers` and timings only.
+/// in this order, as fds. `update` carries a spec that differs in `peers` and timings only. `tell`
+/// has the word sent as a STATE frame to each of `to` that has a session here. `carry` brings the
+/// TUN queues of a tunnel whose worker died: what is stranded in them goes out by this one.
 struct Request {
-  std::string op;  // start | update | stop | queues
+  std::string op;  // start | update | stop | queues | tell | carry
   int protocol = control_protocol;
   int queues = 0;     // TUN queue fds on this packet
   int listeners = 0;  // listening TCP socket fds on this packet, after the queues
   Spec spec;
+  std::vector<std::string> to = {};  // of `tell`: peers
+  StateWord word = {};               // of `tell`
 };
 
 /// One live session, as of a heartbeat.
@@ -87,6 +106,8 @@ struct SessionReport {
 ///   refused       a connection that did not become a session, and why (either side's words)
 ///   heartbeat     every interval
 ///   queues        the answer to `queues`, with the fds on the packet
+///   told          a peer's STATE frame came: `word`
+///   carried       `carry` is done; `packets` went out, `lost` could not
 /// After `hello` on a new connection a started worker repeats `session_up` for each live session.
 struct Report {
   std::string event;
@@ -99,6 +120,8 @@ struct Report {
   int queues = 0, listeners = 0;
   std::vector<SessionReport> sessions;
   std::map<std::string, std::uint64_t> dropped;  // packets dropped since start, by reason
+  StateWord word = {};                           // of `told`
+  std::uint64_t packets = 0, lost = 0;           // of `carried`
 };
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(PeerSpec, node, prefixes, digest)
@@ -107,11 +130,14 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Spec, cluster, node, bundle, tun
                                                 address, port, bind, streams, sndbuf_bytes,
                                                 rcvbuf_bytes, congestion, interval_ms, timeout_ms,
                                                 backoff_ms, max_backoff_ms, isolate, peers)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Request, op, protocol, queues, listeners, spec)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TunnelState, tunnel, live, draining)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(StateWord, boot, sequence, states)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Request, op, protocol, queues, listeners, spec, to,
+                                                word)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(SessionReport, peer, address, rtt_us, probes,
                                                 tx_bytes, rx_bytes, tx_packets, rx_packets)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Report, event, protocol, tunnel, digest, peer,
                                                 address, reason, queues, listeners, sessions,
-                                                dropped)
+                                                dropped, word, packets, lost)
 
 }  // namespace tunorch::worker

@@ -114,7 +114,7 @@ TEST(LoadCluster, ReadsEveryKey) {
   EXPECT_EQ(bundle.health.timeout, milliseconds(60000));
   EXPECT_EQ(bundle.health.rise, 1);
   EXPECT_EQ(bundle.health.fall, 100);
-  EXPECT_EQ(bundle.hash, "l3");
+  EXPECT_EQ(bundle.balance.hash, "l3");
   EXPECT_EQ(bundle.min_live, 3);
   EXPECT_EQ(bundle.restart.backoff, seconds(1));
   EXPECT_EQ(bundle.restart.max_backoff, std::chrono::hours(1));
@@ -165,7 +165,7 @@ TEST(LoadCluster, FillsInTheDefaultsOfTheStructs) {
   EXPECT_EQ(given.health.timeout, plain.health.timeout);
   EXPECT_EQ(given.health.rise, plain.health.rise);
   EXPECT_EQ(given.health.fall, plain.health.fall);
-  EXPECT_EQ(given.hash, plain.hash);
+  EXPECT_EQ(given.balance.hash, plain.balance.hash);
   EXPECT_EQ(given.min_live, plain.min_live);
   EXPECT_EQ(given.restart.backoff, plain.restart.backoff);
   EXPECT_EQ(given.restart.max_backoff, plain.restart.max_backoff);
