@@ -45,20 +45,22 @@ void ControlConnection::read_request(OnRequest on_request) {
         if (error) return;
         const auto request = nlohmann::json::parse(self->inbox_.substr(0, size), nullptr, false);
         if (!request.is_object() || !request.contains("op") || !request["op"].is_string())
-          return self->send(
-              {{"error", "cannot understand the request: not a JSON object with op"}});
-        on_request(request, self);
+          self->send({{"error", "cannot understand the request: not a JSON object with op"}});
+        else
+          on_request(request, self);
       });
 }
 
-void ControlConnection::send(const nlohmann::json& line) {
+bool ControlConnection::send(const nlohmann::json& line) {
   if (outbox_.size() > max_unsent) {
     boost::system::error_code ignored;
     socket_.close(ignored);
-    return;
+    gone_ = true;
   }
+  if (gone_) return false;
   outbox_ += line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
   if (writing_.empty()) write();
+  return true;
 }
 
 void ControlConnection::write() {
@@ -67,6 +69,7 @@ void ControlConnection::write() {
       socket_, asio::buffer(writing_),
       [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
         self->writing_.clear();
+        if (error) self->gone_ = true;
         if (!error && !self->outbox_.empty()) self->write();
       });
 }

@@ -25,8 +25,8 @@ class ControlConnection : public std::enable_shared_from_this<ControlConnection>
   explicit ControlConnection(Socket socket) : socket_(std::move(socket)) {}
 
   void read_request(OnRequest on_request);
-  /// Queued; the client may be gone, which is no error.
-  void send(const nlohmann::json& line);
+  /// Queued. False where the client is gone, which is no error.
+  bool send(const nlohmann::json& line);
   /// A client that does not read what it asked for is dropped beyond this many bytes.
   static constexpr std::size_t max_unsent = 16 * 1024 * 1024;
 
@@ -34,6 +34,7 @@ class ControlConnection : public std::enable_shared_from_this<ControlConnection>
   void write();
 
   Socket socket_;
+  bool gone_ = false;
   std::string inbox_;
   std::string outbox_, writing_;
 };

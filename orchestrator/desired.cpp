@@ -9,6 +9,7 @@ namespace tunorch {
 namespace {
 
 constexpr int link_slot_bits = 6;  // 64 link subnets, one a tunnel of a node
+constexpr std::uint32_t link_slots = 1U << link_slot_bits;
 
 std::uint8_t link_host_bits(const Prefix& link_net) {
   return static_cast<std::uint8_t>(32 - link_net.length - link_slot_bits);
@@ -113,23 +114,77 @@ std::optional<Prefix> source_for(const Node& node, bool v6) {
   return std::nullopt;
 }
 
+void add_group(const Node& peer, const Bundle& bundle, Desired& desired) {
+  DesiredGroup group;
+  group.id = group_id_base + 2 * peer.link_host;
+  group.bundle = bundle.name;
+  group.peer = peer.name;
+  group.gateway6 = link_local_gateway(peer.link_host);
+  group.min_live = bundle.min_live;
+  group.balance = bundle.balance;
+  for (const Tunnel& tunnel : bundle.tunnels)
+    group.members.push_back({tunnel_name(bundle, tunnel), tunnel.weight, tunnel.priority});
+  std::ranges::sort(group.members, {}, &DesiredMember::tunnel);
+  desired.groups.push_back(std::move(group));
+}
+
 void add_routes_to(const Node& peer, const Node& self, const Bundle& bundle, Desired& desired) {
   for (const Prefix& dst : prefixes_of(peer)) {
     DesiredRoute route;
     route.dst = dst;
     route.src = source_for(self, dst.v6);
     route.peer = peer.name;
-    route.min_live = bundle.min_live;
     route.fallback = bundle.all_down == AllDown::unreachable;
-    for (const Tunnel& tunnel : bundle.tunnels) {
-      routing::Nexthop member{tunnel_name(bundle, tunnel), std::nullopt, tunnel.weight};
-      if (dst.v6) member.gateway = link_local_gateway(peer.link_host);
-      route.members.push_back(member);
-    }
-    std::sort(route.members.begin(), route.members.end(),
-              [](const auto& a, const auto& b) { return a.dev < b.dev; });
+    if (bundle.policy.table != 0)
+      route.table = bundle.policy.table;
+    else if (dst.length == 0)
+      route.table = full_tunnel_table;
     desired.routes.push_back(std::move(route));
   }
+}
+
+void add_rule(Desired& desired, routing::Rule rule) {
+  for (const bool v6 : {false, true}) {
+    if (rule.from && rule.from->v6 != v6) continue;
+    rule.v6 = v6;
+    desired.rules.push_back(rule);
+  }
+}
+
+/// Chosen packets into a bundle's own table.
+void add_policy_rules(const PolicyOptions& policy, Desired& desired) {
+  routing::Rule rule;
+  rule.preference = policy_rule_preference;
+  rule.table = policy.table;
+  for (const Prefix& from : policy.from) {
+    rule.from = from;
+    add_rule(desired, rule);
+  }
+  rule.from.reset();
+  rule.fwmark = policy.fwmark;
+  if (policy.fwmark != 0) add_rule(desired, rule);
+}
+
+/// A /0 may swallow neither the tunnels' own connections nor what main knows better than a default
+/// route. What keeps the way in from outside depends on the addresses there are: the plan adds it.
+void add_full_tunnel_rules(Desired& desired) {
+  routing::Rule own;
+  own.preference = own_connections_preference;
+  own.uid_first = worker_uid_base;
+  own.uid_last = worker_uid_base + link_slots - 1;
+  add_rule(desired, own);
+  routing::Rule accepted;  // the uid of an accepted connection is not the worker's
+  accepted.preference = own_connections_preference;
+  accepted.fwmark = own_connections_mark;
+  add_rule(desired, accepted);
+  routing::Rule specific;
+  specific.preference = specific_routes_preference;
+  specific.suppress_prefixlength = 0;
+  add_rule(desired, specific);
+  routing::Rule all;
+  all.preference = full_tunnel_preference;
+  all.table = full_tunnel_table;
+  add_rule(desired, all);
 }
 
 void add_device_sysctls(const std::string& dev, bool v6, Desired& desired) {
@@ -151,6 +206,7 @@ void add_tunnel(const Cluster& cluster, const Bundle& bundle, const Tunnel& tunn
   DesiredTunnel wanted;
   wanted.name = tunnel_name(bundle, tunnel);
   wanted.weight = tunnel.weight;
+  wanted.nexthop_id = nexthop_id_base + tunnel.slot;
   wanted.tun.name = wanted.name;
   wanted.tun.alias = fmt::format("tunorch:{}/{}/{}", cluster.name, bundle.name, tunnel.id);
   wanted.tun.mtu = bundle.link.mtu;
@@ -159,6 +215,7 @@ void add_tunnel(const Cluster& cluster, const Bundle& bundle, const Tunnel& tunn
   wanted.spec = make_spec(cluster, bundle, tunnel, node, peers);
   wanted.restart = bundle.restart;
   wanted.health = bundle.health;
+  wanted.failback = bundle.failback;
   desired.addresses.push_back(
       {wanted.name, link_address(cluster.link_net, tunnel.slot, node.link_host)});
   const auto is_v6 = [](const Prefix& prefix) { return prefix.v6; };
@@ -236,6 +293,16 @@ const DesiredTunnel* Desired::find_tunnel(const std::string& name) const {
   return found == tunnels.end() ? nullptr : &*found;
 }
 
+const DesiredGroup* Desired::find_group(const std::string& peer) const {
+  const auto found = std::ranges::find(groups, peer, &DesiredGroup::peer);
+  return found == groups.end() ? nullptr : &*found;
+}
+
+bool Desired::full_tunnel() const {
+  return std::ranges::any_of(
+      routes, [](const DesiredRoute& route) { return route.table == full_tunnel_table; });
+}
+
 Desired select_node(const Cluster& cluster, const std::string& name) {
   const Node* node = cluster.find_node(name);
   if (!node) {
@@ -262,11 +329,14 @@ Desired select_node(const Cluster& cluster, const std::string& name) {
     }
     for (const Node* peer : peers) {
       part.peers.push_back(peer->name);
+      add_group(*peer, bundle, desired);
       add_routes_to(*peer, *node, bundle, desired);
       for (const Prefix& prefix : prefixes_of(*peer)) sources.push_back(prefix);
     }
+    if (bundle.policy.table != 0) add_policy_rules(bundle.policy, desired);
     desired.bundles.push_back(std::move(part));
   }
+  if (desired.full_tunnel()) add_full_tunnel_rules(desired);
   for (const Prefix& inner : node->inner) desired.addresses.push_back({"lo", inner});
   desired.forwards_v6 = std::ranges::any_of(node->subnets, [](const Prefix& p) { return p.v6; });
   // Global settings come first: new devices inherit the defaults they change.

@@ -10,6 +10,7 @@
 #include "routing/link.hpp"
 #include "routing/nft.hpp"
 #include "routing/route.hpp"
+#include "routing/rule.hpp"
 #include "routing/sysctl.hpp"
 #include "worker/spec.hpp"
 
@@ -25,19 +26,36 @@ struct DesiredTunnel {
   std::string name;  // the device's and the worker's: <bundle>-<id>
   unsigned weight = 1;
   routing::Tun tun;
+  std::uint32_t nexthop_id = 0;
   worker::Spec spec;  // without keys; with_keys() adds them
   RestartOptions restart;
   HealthOptions health;
+  FailbackOptions failback;
 };
 
-/// A prefix behind a peer. Which tunnels carry it follows from their health.
+struct DesiredMember {
+  std::string tunnel;
+  unsigned weight = 1;
+  unsigned priority = 100;
+};
+
+/// The tunnels of a bundle towards one peer. Which of them carry follows from their health.
+struct DesiredGroup {
+  std::uint32_t id = 0;  // of its nexthop group; id + 1 is used while the buckets change
+  std::string bundle, peer;
+  std::vector<DesiredMember> members;  // sorted by tunnel
+  Prefix gateway6;                     // IPv6 multipath needs one (a group does not)
+  int min_live = 1;
+  BalanceOptions balance;
+};
+
+/// A prefix behind a peer.
 struct DesiredRoute {
   Prefix dst;
   std::optional<Prefix> src;
-  std::string peer;
-  std::vector<routing::Nexthop> members;  // dev = tunnel name; sorted by dev
-  int min_live = 1;
-  bool fallback = true;  // an `unreachable` route below it (all_down: unreachable)
+  std::uint32_t table = 254;  // main
+  std::string peer;           // its group's
+  bool fallback = true;       // an `unreachable` route below it (all_down: unreachable)
 };
 
 struct DesiredBundle {
@@ -54,17 +72,38 @@ struct Desired {
   std::vector<DesiredSysctl> sysctls;
   std::vector<routing::Address> addresses;
   std::vector<DesiredTunnel> tunnels;
+  std::vector<DesiredGroup> groups;  // one a peer
   std::vector<DesiredRoute> routes;
+  std::vector<routing::Rule> rules;
   std::optional<routing::Masquerade> masquerade;
   std::vector<DesiredBundle> bundles;
   bool forwards_v6 = false;  // then router advertisements need accept_ra = 2 to be kept
 
   const DesiredTunnel* find_tunnel(const std::string& name) const;
+  const DesiredGroup* find_group(const std::string& peer) const;
+  /// Whether everything without a better route goes into a bundle (a /0).
+  bool full_tunnel() const;
 };
 
 /// Uids of the workers: one a link slot, from a range no distribution hands out
 /// (systemd.io/UIDS-GIDS: above the container ranges, below 2^31).
 inline constexpr std::uint32_t worker_uid_base = 1'880'000'000;
+
+/// Ids of nexthops, from a range of our own: one a link slot, and two a peer for its group.
+inline constexpr std::uint32_t nexthop_id_base = 1'160'000'000;
+inline constexpr std::uint32_t group_id_base = 1'161'000'000;
+
+/// The table of full tunnels (a /0), and the mark of a listener's own connections, which must not
+/// go into it.
+inline constexpr std::uint32_t full_tunnel_table = 116;
+inline constexpr std::uint32_t own_connections_mark = 0x74756e6f;
+
+/// Preferences of our rules, in the order they are asked; before main's 32766.
+inline constexpr std::uint32_t own_connections_preference = 11'600;
+inline constexpr std::uint32_t way_in_preference = 11'610;
+inline constexpr std::uint32_t policy_rule_preference = 11'620;
+inline constexpr std::uint32_t specific_routes_preference = 11'630;
+inline constexpr std::uint32_t full_tunnel_preference = 11'640;
 
 /// Metric of the `unreachable` fallback: above anything people give their own routes.
 inline constexpr std::uint32_t fallback_metric = 4'000'000'116;

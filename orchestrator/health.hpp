@@ -29,13 +29,21 @@ class Dampener {
   int answered_ = 0, lost_ = 0;  // in a row
 };
 
+/// How far a drain is: new flows leave at once, old ones have until it is done.
+enum class Drain : std::uint8_t { none, draining, done };
+
 /// What the plan needs to know of one tunnel towards one peer.
 struct TunnelHealth {
   Health state = Health::unknown;
   bool connected = false;  // a session lives: it is down by probes alone
+  Drain drain = Drain::none;
+  unsigned share = 100;       // percent of its weight: a returning tunnel starts slowly
+  bool may_fail_back = true;  // it may take over from a lower tier again
+
+  bool operator==(const TunnelHealth&) const = default;
 };
 
-/// By tunnel, then by peer.
+/// By peer, then by tunnel.
 using HealthTable = std::map<std::string, std::map<std::string, TunnelHealth>>;
 
 }  // namespace tunorch

@@ -1,6 +1,8 @@
 #include "orchestrator/kernel.hpp"
 
 #include <algorithm>
+#include <cerrno>
+#include <set>
 #include <stdexcept>
 #include <system_error>
 
@@ -13,8 +15,16 @@ using routing::Route;
 using routing::Sysctl;
 using routing::Tun;
 
+namespace {
+constexpr std::uint32_t every_table = 0;  // RT_TABLE_UNSPEC
+}
+
 Kernel::Kernel(std::uint8_t protocol, Journal& journal)
     : protocol_(protocol), journal_(journal), netlink_(protocol) {}
+
+void Kernel::probe_abilities() {
+  abilities_ = netlink_.probe_nexthops(group_id_base - 100);
+}
 
 // ---- observe ----
 
@@ -67,16 +77,20 @@ Observed Kernel::observe(const Desired& desired) {
                       (!address.prefix.v6 && on_our_device(address));
     (ours ? observed.addresses : observed.foreign_addresses).push_back(address);
   }
-  const auto is_wanted = [&](const Route& route) {
-    return std::ranges::any_of(desired.routes,
-                               [&](const DesiredRoute& wanted) { return wanted.dst == route.dst; });
-  };
-  for (Route& route : netlink_.routes()) {
+  std::set<Prefix> wanted;
+  for (const DesiredRoute& route : desired.routes) wanted.insert(route.dst);
+  for (Route& route : netlink_.routes(every_table)) {
     if (route.protocol == protocol_)
-      observed.routes.push_back(std::move(route));
-    else if (is_wanted(route))
+      observed.carriage.routes.push_back(std::move(route));
+    else if (wanted.contains(route.dst))
       observed.foreign_routes.push_back(std::move(route));
   }
+  observed.carriage.rules = netlink_.rules();
+  if (abilities_.resilient) {
+    observed.carriage.nexthops = netlink_.nexthops();
+    observed.carriage.groups = netlink_.nexthop_groups();
+  }
+  observed.abilities = abilities_;
   observed.masquerade = observe_masquerade();
   if (observed.masquerade && !journal_.nft_table()) {
     observed.foreign_nft_table = true;
@@ -204,9 +218,43 @@ void Kernel::change(const MasqueradeStep& step) {
   }
 }
 
+namespace {
+
+/// The kernel itself takes routes away with their group, a group with its last nexthop, and a
+/// nexthop with its device's carrier: what is to go may be gone.
+template <class Delete>
+void unless_gone(Delete deletion) {
+  try {
+    deletion();
+  } catch (const std::system_error& error) {
+    if (error.code().value() != ENOENT && error.code().value() != ESRCH) throw;
+  }
+}
+
+}  // namespace
+
+void Kernel::change(const NexthopStep& step) {
+  if (step.before) unless_gone([&] { netlink_.delete_nexthop(step.before->id); });
+  if (step.after) netlink_.add_nexthop(*step.after);
+}
+
+void Kernel::change(const GroupStep& step) {
+  if (!step.after)
+    unless_gone([&] { netlink_.delete_nexthop(step.before->id); });
+  else if (step.before)
+    netlink_.replace_nexthop_group(*step.after);
+  else
+    netlink_.add_nexthop_group(*step.after);
+}
+
+void Kernel::change(const RuleStep& step) {
+  if (step.before) unless_gone([&] { netlink_.delete_rule(*step.before); });
+  if (step.after) netlink_.add_rule(*step.after);
+}
+
 void Kernel::change(const RouteStep& step) {
   if (!step.after)
-    netlink_.delete_route(*step.before);
+    unless_gone([&] { netlink_.delete_route(*step.before); });
   else if (step.before)
     netlink_.replace_route(*step.after);
   else

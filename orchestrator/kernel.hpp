@@ -17,6 +17,11 @@ class Kernel {
   /// Opens rtnetlink in this process's network namespace. `protocol` marks what is ours.
   Kernel(std::uint8_t protocol, Journal& journal);
 
+  /// Tries what the kernel can do with nexthops; until then it is taken to have all of it.
+  void probe_abilities();
+  const routing::NexthopAbilities& abilities() const { return abilities_; }
+  routing::Netlink& netlink() { return netlink_; }
+
   /// Only reads. Needs no root, but for the masquerade table (then taken as absent).
   Observed observe(const Desired& desired);
 
@@ -35,7 +40,10 @@ class Kernel {
   void change(const TunStep& step);
   void change(const AddressStep& step);
   void change(const MasqueradeStep& step);
+  void change(const NexthopStep& step);
+  void change(const GroupStep& step);
   void change(const RouteStep& step);
+  void change(const RuleStep& step);
   void change(const WorkerStep& step);
   void make_tun(const routing::Tun& tun);
   void tune(const routing::Tun& before, const routing::Tun& after);
@@ -44,6 +52,7 @@ class Kernel {
   std::uint8_t protocol_;
   Journal& journal_;
   routing::Netlink netlink_;
+  routing::NexthopAbilities abilities_{true, true, true, ""};
   std::map<std::string, std::string> refused_;  // tuning settings the kernel would not take
 };
 

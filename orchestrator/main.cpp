@@ -42,6 +42,16 @@ void add_common_options(CLI::App& app, VerbOptions& options) {
       ->capture_default_str();
 }
 
+/// A duration with its unit: 500ms, 30s, 5m.
+void add_time(CLI::App* verb, const std::string& name, std::chrono::milliseconds& value,
+              const std::string& initial, const std::string& summary) {
+  verb->add_option(name, value, summary)
+      ->transform(
+          CLI::AsNumberWithUnit(std::map<std::string, long>{{"ms", 1}, {"s", 1000}, {"m", 60000}},
+                                CLI::AsNumberWithUnit::UNIT_REQUIRED, "TIME"))
+      ->default_str(initial);
+}
+
 struct CommandLine {
   CLI::App app{"Makes N ordinary VPN tunnels act as one fast pipe that does not drop.", "tunorch"};
   VerbOptions options;
@@ -50,7 +60,62 @@ struct CommandLine {
   CommandLine();
   void add_file_verbs();
   void add_daemon_verbs();
+  void add_traffic_verbs();
+  CLI::App* add(const std::string& name, int (*verb)(const VerbOptions&),
+                const std::string& summary, const std::string& more);
 };
+
+CLI::App* CommandLine::add(const std::string& name, int (*verb)(const VerbOptions&),
+                           const std::string& summary, const std::string& more) {
+  CLI::App* added = add_verb(app, name, summary, more);
+  added->callback([this, verb] { run = [this, verb] { return verb(options); }; });
+  return added;
+}
+
+/// Verbs for who runs a node that carries traffic.
+void CommandLine::add_traffic_verbs() {
+  add("confirm", tunorch::confirm_verb, "Keep what `apply --confirm` made", "");
+  auto* events = add("events", tunorch::events_verb, "Show what happened, oldest first",
+                     "Every transition with its cause and, where it took time, its duration.");
+  events->add_flag("--follow,-f", options.follow, "Go on with what happens next");
+  events->add_flag("--json", options.json, "One JSON object a line");
+
+  const auto add_tunnel = [this](CLI::App* verb) {
+    return verb->add_option("tunnel", options.name, "As status names it")->type_name("TUNNEL");
+  };
+  auto* drain =
+      add("drain", tunorch::drain_verb, "Take a tunnel out of use without hurting a flow",
+          "New flows take other tunnels at once, on both ends. Old flows stay until they\n"
+          "pause or the deadline comes. Waits for that.");
+  add_tunnel(drain)->required();
+  drain->preparse_callback([this](std::size_t) { options.deadline = std::chrono::seconds(60); });
+  add_time(drain, "--deadline", options.deadline, "60s", "When what still flows is moved");
+  add_tunnel(add("undrain", tunorch::undrain_verb, "Use a drained tunnel again", ""))->required();
+  auto* restart = add("restart", tunorch::restart_verb, "Restart workers",
+                      "One tunnel is drained first. All of them: one after the other with\n"
+                      "--rolling, each drained and waited for, else at once.");
+  add_tunnel(restart);
+  restart->add_flag("--rolling", options.rolling, "All tunnels, one at a time");
+  restart->preparse_callback([this](std::size_t) { options.deadline = std::chrono::seconds(10); });
+  add_time(restart, "--deadline", options.deadline, "10s", "When what still flows is moved");
+  add("failback", tunorch::failback_verb,
+      "Go back to the tunnels of a higher priority that are up again",
+      "For bundles with `failback: hold` or `manual`.")
+      ->add_option("bundle", options.name, "As status names it")
+      ->type_name("BUNDLE")
+      ->required();
+
+  auto* explain = add("explain", tunorch::explain_verb, "Show which tunnel a flow takes, and why",
+                      "Asks the kernel, and the peer how it answers.\n\n"
+                      "Example:  tunorch explain 10.77.0.2 10.77.0.1 tcp 40000 443");
+  explain->add_option("source", options.source, "IP address")->required();
+  explain->add_option("destination", options.destination, "IP address")->required();
+  explain->add_option("protocol", options.protocol, "tcp, udp, icmp, …");
+  explain->add_option("source-port", options.source_port);
+  explain->add_option("destination-port", options.destination_port);
+  explain->add_flag("--in", options.in, "It comes in by the bundle: show how it is answered");
+  explain->add_flag("--json", options.json, "As JSON, for scripts");
+}
 
 void CommandLine::add_file_verbs() {
   auto* validate = add_verb(app, "validate", "Check a cluster file; touches nothing",
@@ -72,10 +137,10 @@ void CommandLine::add_file_verbs() {
       "a step failed (then all is undone) or the time is up (then it goes on trying).\n\n"
       "Example:  tunorch pki init cluster.yaml && tunorch apply cluster.yaml --node edge");
   add_file(apply, options);
-  apply->add_option("--timeout", options.timeout, "How long to wait for health, e.g. 30s or 500ms")
-      ->transform(CLI::AsNumberWithUnit(std::map<std::string, long>{{"ms", 1}, {"s", 1000}},
-                                        CLI::AsNumberWithUnit::UNIT_REQUIRED, "TIME"))
-      ->default_str("30s");
+  add_time(apply, "--timeout", options.timeout, "30s",
+           "How long to wait for health, e.g. 30s or 500ms");
+  add_time(apply, "--confirm", options.confirm, "",
+           "Go back to what was before unless `tunorch confirm` is typed within this time");
   apply->add_flag("--wait-peers", options.wait_peers,
                   "On a listener: also wait for every dialer's tunnels");
   apply->callback([this] { run = [this] { return tunorch::apply_verb(options); }; });
@@ -128,6 +193,7 @@ CommandLine::CommandLine() {
   add_common_options(app, options);
   add_file_verbs();
   add_daemon_verbs();
+  add_traffic_verbs();
 }
 
 }  // namespace

@@ -10,27 +10,12 @@ namespace {
 
 using routing::Address;
 using routing::Link;
-using routing::Nexthop;
 using routing::Route;
-using routing::RouteType;
 using routing::Tun;
-
-constexpr std::uint32_t ipv4_metric = 0;
-constexpr std::uint32_t ipv6_metric = 1024;  // IP6_RT_PRIO_USER: IPv6 has no 0
 
 const Link* find_link(const Observed& observed, const std::string& name) {
   const auto found = std::ranges::find(observed.links, name, &Link::name);
   return found == observed.links.end() ? nullptr : &*found;
-}
-
-bool same_place(const Route& a, const Route& b) {
-  return a.dst == b.dst && a.metric == b.metric && a.table == b.table;
-}
-
-const Route* find_route(const std::vector<Route>& routes, const Route& like) {
-  const auto found =
-      std::ranges::find_if(routes, [&](const Route& route) { return same_place(route, like); });
-  return found == routes.end() ? nullptr : &*found;
 }
 
 // ---- settings ----
@@ -193,88 +178,6 @@ void plan_worker_removals(const Desired& desired, const Observed& observed, Plan
       plan.steps.push_back(WorkerStep{WorkerRef{tunnel, worker.digest, ""}, std::nullopt});
 }
 
-// ---- routes ----
-
-TunnelHealth health_of(const HealthTable& health, const std::string& tunnel,
-                       const std::string& peer) {
-  const auto by_peer = health.find(tunnel);
-  if (by_peer == health.end()) return {};
-  const auto found = by_peer->second.find(peer);
-  return found == by_peer->second.end() ? TunnelHealth{} : found->second;
-}
-
-Route unicast(const DesiredRoute& wanted, std::uint8_t protocol) {
-  Route route;
-  route.dst = wanted.dst;
-  route.src = wanted.src;
-  route.metric = wanted.dst.v6 ? ipv6_metric : ipv4_metric;
-  route.protocol = protocol;
-  return route;
-}
-
-/// Up is in, down is out; unknown stays as it was. Probes alone never leave fewer than `min_live`:
-/// then tunnels whose sessions live are kept, sick or not.
-std::vector<Nexthop> live_members(const DesiredRoute& wanted, const Observed& observed,
-                                  const HealthTable& health, const Route* installed) {
-  std::vector<Nexthop> live, sick;
-  for (const Nexthop& member : wanted.members) {
-    if (!find_link(observed, member.dev)) continue;
-    const TunnelHealth now = health_of(health, member.dev, wanted.peer);
-    const bool was_in = installed && std::ranges::find(installed->nexthops, member.dev,
-                                                       &Nexthop::dev) != installed->nexthops.end();
-    if (now.state == Health::up || (now.state == Health::unknown && was_in))
-      live.push_back(member);
-    else if (now.state == Health::down && now.connected && was_in)
-      sick.push_back(member);
-  }
-  const auto missing = static_cast<std::size_t>(wanted.min_live) -
-                       std::min(live.size(), static_cast<std::size_t>(wanted.min_live));
-  live.insert(live.end(), sick.begin(),
-              sick.begin() + static_cast<std::ptrdiff_t>(std::min(missing, sick.size())));
-  std::ranges::sort(live, {}, &Nexthop::dev);
-  if (live.size() == 1) live.front().weight = 1;  // the kernel keeps no weight for a single one
-  return live;
-}
-
-std::vector<Route> wanted_routes(const Desired& desired, const Observed& observed,
-                                 const HealthTable& health) {
-  std::vector<Route> routes;
-  for (const DesiredRoute& wanted : desired.routes) {
-    Route route = unicast(wanted, desired.protocol);
-    if (wanted.fallback) {
-      Route fallback;
-      fallback.dst = wanted.dst;
-      fallback.type = RouteType::unreachable;
-      fallback.metric = fallback_metric;
-      fallback.protocol = desired.protocol;
-      routes.push_back(std::move(fallback));
-    }
-    route.nexthops = live_members(wanted, observed, health, find_route(observed.routes, route));
-    if (!route.nexthops.empty()) routes.push_back(std::move(route));
-  }
-  return routes;
-}
-
-void plan_routes(const std::vector<Route>& wanted, const Observed& observed,
-                 std::vector<Step>& steps) {
-  for (const Route& route : wanted) {
-    const Route* now = find_route(observed.routes, route);
-    if (!now)
-      steps.push_back(RouteStep{std::nullopt, route});
-    else if (!(*now == route))
-      steps.push_back(RouteStep{*now, route});
-  }
-}
-
-void plan_route_removals(const std::vector<Route>& wanted, const Observed& observed,
-                         std::vector<Step>& steps) {
-  // A unicast route goes before the fallback below it.
-  for (const RouteType type : {RouteType::unicast, RouteType::unreachable})
-    for (const Route& route : observed.routes)
-      if (route.type == type && !find_route(wanted, route))
-        steps.push_back(RouteStep{route, std::nullopt});
-}
-
 // ---- conflicts ----
 
 void find_conflicts(const Desired& desired, const Observed& observed, Plan& plan) {
@@ -307,14 +210,17 @@ void find_conflicts(const Desired& desired, const Observed& observed, Plan& plan
     plan.conflicts.push_back(
         "nftables has a table `inet tunorch` that is not ours: nft delete table inet tunorch, or "
         "give it another name");
-  for (const DesiredRoute& wanted : desired.routes) {
-    const Route* foreign = find_route(observed.foreign_routes, unicast(wanted, desired.protocol));
-    if (foreign)
-      plan.conflicts.push_back(
-          fmt::format("a route that is not ours holds {}: {} (protocol {}): remove it, or give it "
-                      "another metric",
-                      wanted.dst.text(), foreign->text(), foreign->protocol));
-  }
+  // What is not ours and has the very place of one of our routes.
+  if (observed.foreign_routes.empty()) return;
+  const std::vector<Route> places = route_places(desired);
+  for (const Route& foreign : observed.foreign_routes)
+    for (const Route& route : places)
+      if (route.dst == foreign.dst && route.metric == foreign.metric &&
+          route.table == foreign.table)
+        plan.conflicts.push_back(
+            fmt::format("a route that is not ours holds {}: {} (protocol {}): remove it, or give "
+                        "it another metric",
+                        foreign.dst.text(), foreign.text(), foreign.protocol));
 }
 
 }  // namespace
@@ -333,33 +239,33 @@ std::vector<std::string> sysctl_keys(const Desired& desired,
 
 HealthTable all_up(const Desired& desired) {
   HealthTable health;
-  for (const DesiredBundle& bundle : desired.bundles)
-    for (const std::string& tunnel : bundle.tunnels)
-      for (const std::string& peer : bundle.peers) health[tunnel][peer] = {Health::up, true};
+  for (const DesiredGroup& group : desired.groups)
+    for (const DesiredMember& member : group.members)
+      health[group.peer][member.tunnel] = {Health::up, true};
   return health;
 }
 
-std::vector<Step> make_route_plan(const Desired& desired, const Observed& observed,
-                                  const HealthTable& health) {
-  std::vector<Step> steps;
-  const std::vector<Route> wanted = wanted_routes(desired, observed, health);
-  plan_routes(wanted, observed, steps);
-  plan_route_removals(wanted, observed, steps);
-  return steps;
+std::vector<Step> make_carriage_plan(const Desired& desired, const Observed& observed,
+                                     const HealthTable& health) {
+  CarriageSteps steps =
+      plan_carriage(observed.carriage, wanted_carriage(desired, observed, health));
+  std::ranges::move(steps.removals, std::back_inserter(steps.additions));
+  return std::move(steps.additions);
 }
 
 Plan make_plan(const Desired& desired, const Observed& observed, const HealthTable& health) {
   Plan plan;
   find_conflicts(desired, observed, plan);
-  const std::vector<Route> wanted = wanted_routes(desired, observed, health);
+  CarriageSteps carriage =
+      plan_carriage(observed.carriage, wanted_carriage(desired, observed, health));
   plan_sysctls(desired, observed, plan);
   plan_tuns(desired, observed, plan);
   plan_addresses(desired, observed, plan);
   plan_masquerade(desired, observed, plan);
   plan_workers(desired, observed, plan);
-  plan_routes(wanted, observed, plan.steps);
+  std::ranges::move(carriage.additions, std::back_inserter(plan.steps));
 
-  plan_route_removals(wanted, observed, plan.steps);
+  std::ranges::move(carriage.removals, std::back_inserter(plan.steps));
   plan_worker_removals(desired, observed, plan);
   plan_masquerade_removal(desired, observed, plan);
   plan_address_removals(desired, observed, plan);
@@ -417,10 +323,9 @@ void record_change(Observed& observed, const WorkerStep& step) {
     observed.workers[step.after->tunnel] = {WorkerState::starting, step.after->digest};
 }
 
-void record_change(Observed& observed, const RouteStep& step) {
-  if (step.before)
-    std::erase_if(observed.routes, [&](const Route& r) { return same_place(r, *step.before); });
-  if (step.after) observed.routes.push_back(*step.after);
+template <class Part>
+void record_change(Observed& observed, const Change<Part>& step) {
+  record(observed.carriage, step);
 }
 
 }  // namespace

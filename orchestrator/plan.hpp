@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "orchestrator/carriage.hpp"
 #include "orchestrator/desired.hpp"
 #include "orchestrator/health.hpp"
 #include "orchestrator/lifecycle.hpp"
@@ -31,7 +32,9 @@ struct Observed {
   std::map<std::string, ObservedSysctl> sysctls;
   std::vector<SysctlSetting> journal;
   std::vector<routing::Address> addresses, foreign_addresses;
-  std::vector<routing::Route> routes, foreign_routes;
+  Carriage carriage;
+  std::vector<routing::Route> foreign_routes;  // to a wanted prefix
+  routing::NexthopAbilities abilities;
   std::optional<routing::Masquerade> masquerade;
   bool foreign_nft_table = false;       // of our table's name
   std::vector<std::string> ra_devices;  // not ours; with a default route from router advertisements
@@ -46,13 +49,14 @@ struct Plan {
   bool empty() const { return steps.empty() && conflicts.empty(); }
 };
 
-/// Settings → devices → addresses → workers → routes; removals in the reverse order, after the
-/// additions, so that no prefix is without a route while its replacement is being made.
+/// Settings → devices → addresses → workers → nexthops → routes → rules; removals in the reverse
+/// order, after the additions, so that no prefix is without a route while its replacement is being
+/// made.
 Plan make_plan(const Desired& desired, const Observed& observed, const HealthTable& health);
 
 /// Only the part of the plan that follows from health: what a failover needs, and no more.
-std::vector<Step> make_route_plan(const Desired& desired, const Observed& observed,
-                                  const HealthTable& health);
+std::vector<Step> make_carriage_plan(const Desired& desired, const Observed& observed,
+                                     const HealthTable& health);
 
 /// What there will be when the step has been performed.
 void record(Observed& observed, const Step& step);

@@ -13,6 +13,7 @@
 #include <boost/process/v2/process.hpp>
 #include <boost/process/v2/stdio.hpp>
 #include <cstring>
+#include <fstream>
 #include <sstream>
 #include <system_error>
 #include <vector>
@@ -148,6 +149,21 @@ std::optional<Process> adopt_process(const ProcessId& id) {
   // The pidfd is open now, so a matching start time belongs to the process it refers to.
   if (!process.pidfd.valid() || start_ticks_of(id.pid) != id.start_ticks) return std::nullopt;
   return process;
+}
+
+Activity activity(const Process& process) {
+  const std::string proc = "/proc/" + std::to_string(process.id.pid);
+  Activity now;
+  std::string text;
+  std::getline(std::ifstream(proc + "/stat"), text);
+  // The name before it is in parentheses and may hold anything.
+  if (const auto end = text.rfind(')'); end != text.npos && end + 2 < text.size())
+    now.state = text[end + 2];
+  // Nanoseconds on a CPU come first (kernel: Documentation/scheduler/sched-stats.rst).
+  std::int64_t ran = 0;
+  std::ifstream(proc + "/schedstat") >> ran;
+  now.ran = std::chrono::nanoseconds(ran);
+  return now;
 }
 
 void kill_process(const Process& process) {

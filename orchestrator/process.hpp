@@ -47,6 +47,13 @@ std::optional<Process> adopt_process(const ProcessId& id);
 
 void kill_process(const Process& process);
 
+/// What a process is doing: the state letter of /proc/PID/stat (proc(5)), and how long it ran.
+struct Activity {
+  char state = '?';
+  std::chrono::nanoseconds ran{0};
+};
+Activity activity(const Process& process);
+
 /// How an ended process ended, in words: "killed by signal 9 (Killed)", "exited with status 1", and
 /// for an adopted one, whose status only its parent could have read, "status unknown".
 std::string exit_reason(const Process& process);

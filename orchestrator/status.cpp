@@ -21,13 +21,18 @@ Health tunnel_health(const TunnelWorker& worker, const std::vector<std::string>&
   return best;
 }
 
-json tunnel_status(const DesiredTunnel& tunnel, const TunnelWorker& worker, Health health) {
+const char* to_string(Drain drain) {
+  return drain == Drain::none ? "no" : drain == Drain::draining ? "draining" : "drained";
+}
+
+json tunnel_status(const DesiredTunnel& tunnel, const TunnelWorker& worker, Health health,
+                   Drain drain) {
   std::uint64_t tx = 0, rx = 0;
   std::uint32_t rtt = 0;
   for (const auto& [peer, session] : worker.sessions()) {
-    tx += session.last.tx_bytes;
-    rx += session.last.rx_bytes;
-    rtt = std::max(rtt, session.last.rtt_us);  // with several peers: the slowest
+    tx += session.tx_bytes;
+    rx += session.rx_bytes;
+    rtt = std::max(rtt, session.rtt_us);  // with several peers: the slowest
   }
   return {{"name", tunnel.name},
           {"engine", "native"},
@@ -35,6 +40,7 @@ json tunnel_status(const DesiredTunnel& tunnel, const TunnelWorker& worker, Heal
           {"pid", worker.pid()},
           {"worker", to_string(worker.lifecycle().state())},
           {"health", to_string(health)},
+          {"drain", to_string(drain)},
           {"weight", tunnel.weight},
           {"rtt_us", rtt},
           {"tx_bytes", tx},
@@ -57,9 +63,10 @@ std::string bundle_state(const json& tunnels, const json& peers, std::size_t liv
 
 }  // namespace
 
-json make_status(const Desired& desired, const std::string& node,
-                 const std::map<std::string, std::unique_ptr<TunnelWorker>>& workers) {
+json make_status(const Standing& standing) {
+  const auto& [desired, observed, node, workers, drains] = standing;
   json status{{"cluster", desired.cluster}, {"node", node}, {"bundles", json::array()}};
+  const auto carry = carrying(desired, observed.carriage);
   for (const DesiredBundle& bundle : desired.bundles) {
     json tunnels = json::array(), peers = json::array();
     std::size_t live = 0;
@@ -67,13 +74,19 @@ json make_status(const Desired& desired, const std::string& node,
       const TunnelWorker& worker = *workers.at(name);
       const Health health = tunnel_health(worker, bundle.peers);
       if (health == Health::up) ++live;
-      tunnels.push_back(tunnel_status(*desired.find_tunnel(name), worker, health));
+      tunnels.push_back(
+          tunnel_status(*desired.find_tunnel(name), worker, health, drains.state(name)));
     }
     for (const std::string& peer : bundle.peers) {
       json up = json::array();
       for (const std::string& name : bundle.tunnels)
         if (workers.at(name)->health(peer).state == Health::up) up.push_back(name);
-      peers.push_back({{"name", peer}, {"live_tunnels", up}});
+      const auto carriers = carry.find(peer);
+      peers.push_back(
+          {{"name", peer},
+           {"live_tunnels", up},
+           {"carrying", carriers == carry.end() ? json::array() : json(carriers->second)},
+           {"mechanism", mechanism_text(*desired.find_group(peer), observed.abilities)}});
     }
     status["bundles"].push_back({{"name", bundle.name},
                                  {"role", bundle.listener ? "listener" : "dialer"},
@@ -96,7 +109,8 @@ json plan_report(const Desired& desired, const Observed& observed, const HealthT
     report["steps"].push_back(describe(step));
     record(then, step);
   }
-  for (const Step& step : make_route_plan(desired, then, all_up(desired)))
+  for (routing::Link& link : then.links) link.carrier = true;
+  for (const Step& step : make_carriage_plan(desired, then, all_up(desired)))
     report["later"].push_back(describe(step));
   return report;
 }
@@ -143,16 +157,18 @@ std::string status_table(const json& status) {
     for (const json& tunnel : bundle.at("tunnels"))
       rows.push_back({tunnel.at("name"), tunnel.at("worker"),
                       tunnel.at("pid") == 0 ? "-" : std::to_string(tunnel.at("pid").get<int>()),
-                      tunnel.at("health"), std::to_string(tunnel.at("weight").get<unsigned>()),
+                      tunnel.at("drain") == "no" ? tunnel.at("health") : tunnel.at("drain"),
+                      std::to_string(tunnel.at("weight").get<unsigned>()),
                       fmt::format("{:.2f} ms", tunnel.at("rtt_us").get<double>() / 1000),
                       bytes_text(tunnel.at("tx_bytes")), bytes_text(tunnel.at("rx_bytes")),
                       std::to_string(tunnel.at("restarts").get<int>()), tunnel.at("reason")});
     text += aligned(rows);
     for (const json& peer : bundle.at("peers")) {
       std::string live;
-      for (const json& tunnel : peer.at("live_tunnels")) live += " " + tunnel.get<std::string>();
-      text += fmt::format("peer {}: {}\n", peer.at("name").get<std::string>(),
-                          live.empty() ? "no live tunnel" : "live through" + live);
+      for (const json& tunnel : peer.at("carrying")) live += " " + tunnel.get<std::string>();
+      text += fmt::format("peer {}: {} ({})\n", peer.at("name").get<std::string>(),
+                          live.empty() ? "no live tunnel" : "live through" + live,
+                          peer.at("mechanism").get<std::string>());
     }
   }
   return text;

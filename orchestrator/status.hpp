@@ -7,13 +7,22 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "orchestrator/drains.hpp"
 #include "orchestrator/plan.hpp"
 #include "orchestrator/tunnel_worker.hpp"
 
 namespace tunorch {
 
-nlohmann::json make_status(const Desired& desired, const std::string& node,
-                           const std::map<std::string, std::unique_ptr<TunnelWorker>>& workers);
+/// What a status is made of.
+struct Standing {
+  const Desired& desired;
+  const Observed& observed;
+  const std::string& node;
+  const std::map<std::string, std::unique_ptr<TunnelWorker>>& workers;
+  const Drains& drains;
+};
+
+nlohmann::json make_status(const Standing& standing);
 
 /// {"steps", "later", "conflicts", "notes"}; `later` is what follows as tunnels become healthy.
 nlohmann::json plan_report(const Desired& desired, const Observed& observed,

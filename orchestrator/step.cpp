@@ -20,8 +20,17 @@ std::string text(const routing::Masquerade& masquerade) {
 std::string text(const WorkerRef& worker) {
   return worker.text;
 }
+std::string text(const routing::NexthopObject& nexthop) {
+  return fmt::format("dev {}", nexthop.dev);
+}
+std::string text(const routing::NexthopGroup& group) {
+  return group.text();
+}
 std::string text(const routing::Route& route) {
   return route.text();
+}
+std::string text(const routing::Rule& rule) {
+  return rule.text();
 }
 
 std::string name(const SysctlSetting& s) {
@@ -39,8 +48,17 @@ std::string name(const routing::Masquerade&) {
 std::string name(const WorkerRef& worker) {
   return "worker " + worker.tunnel;
 }
+std::string name(const routing::NexthopObject& nexthop) {
+  return fmt::format("nexthop {}", nexthop.id);
+}
+std::string name(const routing::NexthopGroup&) {
+  return "nexthop group";
+}
 std::string name(const routing::Route&) {
   return "route";
+}
+std::string name(const routing::Rule&) {
+  return "rule";
 }
 
 std::string change_text(const SysctlStep& step) {

@@ -8,8 +8,10 @@
 #include <vector>
 
 #include "routing/link.hpp"
+#include "routing/nexthop.hpp"
 #include "routing/nft.hpp"
 #include "routing/route.hpp"
+#include "routing/rule.hpp"
 #include "routing/sysctl.hpp"
 
 namespace tunorch {
@@ -44,8 +46,12 @@ using TunStep = Change<routing::Tun>;
 using AddressStep = Change<routing::Address>;
 using MasqueradeStep = Change<routing::Masquerade>;
 using WorkerStep = Change<WorkerRef>;
+using NexthopStep = Change<routing::NexthopObject>;
+using GroupStep = Change<routing::NexthopGroup>;
 using RouteStep = Change<routing::Route>;
-using Step = std::variant<SysctlStep, TunStep, AddressStep, MasqueradeStep, WorkerStep, RouteStep>;
+using RuleStep = Change<routing::Rule>;
+using Step = std::variant<SysctlStep, TunStep, AddressStep, MasqueradeStep, WorkerStep, NexthopStep,
+                          GroupStep, RouteStep, RuleStep>;
 
 /// One line, as a diff: "+ tun backbone-0 mtu 1500 …", "~ …: old -> new", "- …".
 std::string describe(const Step& step);

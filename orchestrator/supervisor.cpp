@@ -1,27 +1,37 @@
 #include "orchestrator/supervisor.hpp"
 
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <boost/asio/post.hpp>
 
+#include "orchestrator/busy.hpp"
 #include "orchestrator/config.hpp"
 #include "orchestrator/pki.hpp"
-#include "orchestrator/status.hpp"
 
 namespace tunorch {
 namespace {
 
-using nlohmann::json;
 using std::chrono::seconds;
-using std::chrono::steady_clock;
 
-constexpr milliseconds check_interval{100};
-constexpr seconds retry_after{1};
+constexpr milliseconds check_interval{20};
+/// The daemon was not let run for so long: what it did not hear says nothing.
+constexpr milliseconds held_up_after{80};
+/// Between two looks at the kernel that others' changes ask for.
+constexpr milliseconds look_interval{50};
+/// Without being asked: settings send no messages when they are written over.
+constexpr seconds slow_look_interval{5};
+constexpr milliseconds first_retry{30};
+constexpr seconds watchdog_limit{5};
 
 template <class T>
 bool is(const Step& step) {
   return std::holds_alternative<T>(step);
+}
+
+bool is_carriage(const Step& step) {
+  return is<NexthopStep>(step) || is<GroupStep>(step) || is<RouteStep>(step) || is<RuleStep>(step);
 }
 
 std::vector<std::filesystem::path> worker_files(const Paths& paths,
@@ -33,53 +43,28 @@ std::vector<std::filesystem::path> worker_files(const Paths& paths,
   return files;
 }
 
-/// Marks a busy stretch, also when it ends by an exception.
-class Busy {
- public:
-  explicit Busy(bool& flag) : flag_(flag) { flag_ = true; }
-  ~Busy() { flag_ = false; }
-  Busy(const Busy&) = delete;
-  Busy& operator=(const Busy&) = delete;
-
- private:
-  bool& flag_;
-};
-
 }  // namespace
 
 Supervisor::Supervisor(boost::asio::io_context& io, Paths paths,
                        std::filesystem::path worker_executable)
     : io_(io),
-      host_{io, std::move(paths), std::move(worker_executable)},
+      host_{io, std::move(paths), std::move(worker_executable), events_},
       journal_(host_.paths.journal()),
       check_timer_(io),
       retry_timer_(io),
-      wait_timer_(io) {}
+      wait_timer_(io),
+      confirm_timer_(io) {}
 
-// ---- the applied file ----
+// ---- start and end ----
 
-Desired Supervisor::load_desired(const Applied& applied, bool with_node_keys) const {
-  const Cluster cluster = parse_cluster(applied.text, applied.name, applied.base_dir);
+Desired Supervisor::load_desired(const AppliedFile& file, bool with_node_keys) const {
+  const Cluster cluster = parse_cluster(file.text, file.name, file.base_dir);
   Desired desired = select_node(cluster, host_.paths.node);
   if (!with_node_keys) return desired;
   const NodeKeys keys = load_keys(cluster.pki_dir, host_.paths.node);
   for (DesiredTunnel& tunnel : desired.tunnels)
     tunnel.spec = with_keys(tunnel.spec, keys.ca_pem, keys.certificate_pem, keys.key_pem);
   return desired;
-}
-
-void Supervisor::save(const Applied& applied) const {
-  make_dir(host_.paths.applied().parent_path());
-  write_whole(
-      host_.paths.applied(),
-      json{{"text", applied.text}, {"name", applied.name}, {"base_dir", applied.base_dir}}.dump(2));
-}
-
-std::optional<Supervisor::Applied> Supervisor::load_applied() const {
-  const auto text = read_text(host_.paths.applied());
-  const json saved = text ? json::parse(*text, nullptr, false) : json();
-  if (!saved.is_object()) return std::nullopt;
-  return Applied{saved.value("text", ""), saved.value("name", ""), saved.value("base_dir", "")};
 }
 
 void Supervisor::use_protocol(std::uint8_t protocol) {
@@ -91,29 +76,31 @@ void Supervisor::use_protocol(std::uint8_t protocol) {
   kernel_->on_refusal = [](const std::string& words) {
     spdlog::warn("setting left alone: {}", words);
   };
+  kernel_->probe_abilities();
 }
-
-// ---- start and end ----
 
 void Supervisor::resume() {
   make_dir(host_.paths.runtime);
-  check_workers();
-  const auto applied = load_applied();
+  watchdog_.emplace(watchdog_limit);
+  applied_ = load_applied(host_.paths);
   Desired wanted;
   try {
-    if (applied) wanted = load_desired(*applied, true);
+    if (applied_) wanted = load_desired(applied_->file, true);
   } catch (const std::exception& error) {
     // What runs goes on as it is; the next apply says what is wrong to somebody who can mend it.
     spdlog::error("cannot load the last applied file: {}", error.what());
   }
   use_protocol(wanted.protocol);
+  watch_kernel();
   adopt_workers(wanted);
+  check();
   if (wanted.cluster.empty()) return;
   desired_ = std::move(wanted);
   observed_ = observe(desired_);
   spdlog::info("resuming cluster={} node={} adopted={}", desired_.cluster, desired_.node,
                workers_.size());
   tick();
+  await_confirmation();
 }
 
 void Supervisor::adopt_workers(const Desired& desired) {
@@ -125,8 +112,7 @@ void Supervisor::adopt_workers(const Desired& desired) {
   }
 }
 
-void Supervisor::take_down(std::function<void(const std::string&)> say,
-                           std::function<void(std::vector<std::string>)> on_done) {
+void Supervisor::take_down(Say say, std::function<void(std::vector<std::string>)> on_done) {
   if (!kernel_) find_leftovers();
   down_.emplace(Down{std::move(say), std::move(on_done), {}});
   desired_ = Desired{};
@@ -135,7 +121,7 @@ void Supervisor::take_down(std::function<void(const std::string&)> say,
   Busy busy(busy_);
   // Workers end before their devices go, so that they can take leave of their peers.
   for (const Step& step : make_plan(desired_, observed_, {}).steps) {
-    if (!is<RouteStep>(step) && !is<WorkerStep>(step)) continue;
+    if (!is_carriage(step) && !is<WorkerStep>(step)) continue;
     try {
       perform(desired_, step);
       down_->say(describe(step));
@@ -143,7 +129,7 @@ void Supervisor::take_down(std::function<void(const std::string&)> say,
       down_->problems.push_back(error.what());
     }
   }
-  boost::asio::post(io_, [this] { tick(); });
+  arm();
 }
 
 /// Without a daemon before it, `down` itself finds the workers, and the protocol number in the last
@@ -151,7 +137,8 @@ void Supervisor::take_down(std::function<void(const std::string&)> say,
 void Supervisor::find_leftovers() {
   Desired applied_then;
   try {
-    if (const auto applied = load_applied()) applied_then = load_desired(*applied, false);
+    if (const auto applied = load_applied(host_.paths))
+      applied_then = load_desired(applied->file, false);
   } catch (const std::exception& error) {
     spdlog::warn("cannot load the last applied file: {}", error.what());
   }
@@ -170,13 +157,22 @@ void Supervisor::finish_down() {
       down_->problems.push_back(error.what());
     }
   }
-  check_timer_.cancel();
-  retry_timer_.cancel();
-  wait_timer_.cancel();
+  for (boost::asio::steady_timer* timer :
+       {&check_timer_, &retry_timer_, &wait_timer_, &confirm_timer_})
+    timer->cancel();
+  monitor_watch_.reset();
+  watchdog_.reset();
   on_down();
   if (down_->problems.empty()) journal_.discard();
+  remove_files();
+  const Down down = std::move(*down_);
+  down_.reset();
+  down.on_done(down.problems);
+}
+
+void Supervisor::remove_files() {
+  forget_applied(host_.paths);
   std::error_code ignored;
-  std::filesystem::remove(host_.paths.applied(), ignored);
   std::filesystem::remove(host_.paths.log(), ignored);
   // No worker lives any more, so what is left there is of workers that died without a daemon.
   for (const auto& file : worker_files(host_.paths, {".sock", ".process"}))
@@ -184,171 +180,131 @@ void Supervisor::finish_down() {
   remove_made_dir(host_.paths.workers());
   remove_made_dir(host_.paths.runtime);
   remove_made_dir(host_.paths.applied().parent_path());
-  const Down down = std::move(*down_);
-  down_.reset();
-  down.on_done(down.problems);
 }
 
-// ---- requests ----
+// ---- what happens ----
 
-void Supervisor::handle(const json& request, const std::shared_ptr<ControlConnection>& client) {
-  const std::string op = request["op"];
-  try {
-    if (down_) throw std::runtime_error("this daemon is going down: try again in a moment");
-    if (op == "apply") {
-      handle_apply(request, client);
-    } else if (op == "plan") {
-      handle_plan(request, client);
-    } else if (op == "status") {
-      client->send(make_status(desired_, host_.paths.node, workers_));
-    } else if (op == "down") {
-      take_down(
-          [client](const std::string& step) {
-            client->send({{"step", step}});
-          },
-          [client](const std::vector<std::string>& problems) {
-            client->send({{"done", problems.empty()}, {"problems", problems}});
-          });
-    } else {
-      throw std::runtime_error("unknown request '" + op + "'");
+/// A death is followed at once: traffic waits. Other news of one moment share a tick.
+void Supervisor::changed(TunnelWorker& worker) {
+  if (!changed_at_) changed_at_ = Clock::now();
+  if (!worker.lifecycle().alive())
+    tick();
+  else
+    arm();
+}
+
+void Supervisor::arm() {
+  if (std::exchange(armed_, true)) return;
+  boost::asio::post(io_, [this] {
+    armed_ = false;
+    tick();
+  });
+}
+
+/// The groups are right by now, so nothing new goes to the dead worker's device. What is stranded
+/// in its queues goes out by the tunnel with the most sessions.
+void Supervisor::ended(TunnelWorker& dead) {
+  TunnelWorker* living = nullptr;
+  for (const DesiredBundle& bundle : desired_.bundles) {
+    if (std::ranges::find(bundle.tunnels, dead.tunnel()) == bundle.tunnels.end()) continue;
+    for (const std::string& tunnel : bundle.tunnels) {
+      const auto other = workers_.find(tunnel);
+      if (other == workers_.end() || other->second.get() == &dead ||
+          !other->second->lifecycle().alive() || other->second->sessions().empty())
+        continue;
+      if (!living || other->second->sessions().size() > living->sessions().size())
+        living = other->second.get();
     }
-  } catch (const ConfigError& error) {
-    client->send({{"error", error.what()}, {"kind", "config"}});
-  } catch (const std::exception& error) {
-    client->send({{"error", error.what()}});
   }
-}
-
-void Supervisor::handle_plan(const json& request,
-                             const std::shared_ptr<ControlConnection>& client) {
-  const Desired wanted = load_desired(
-      {request.value("text", ""), request.value("name", ""), request.value("base_dir", "")}, true);
-  use_protocol(wanted.protocol);
-  client->send(plan_report(wanted, observe(wanted), health()));
-}
-
-void Supervisor::handle_apply(const json& request,
-                              const std::shared_ptr<ControlConnection>& client) {
-  const Applied applied{request.value("text", ""), request.value("name", ""),
-                        request.value("base_dir", "")};
-  const Desired wanted = load_desired(applied, true);
-  WaitingApply waiting;
-  waiting.client = client;
-  waiting.deadline = steady_clock::now() + milliseconds(request.value("timeout_ms", 30000));
-  waiting.wait_peers = request.value("wait_peers", false);
-  for (const auto& [tunnel, one] : workers_)
-    for (const auto& [peer, session] : one->sessions()) waiting.lived.insert({tunnel, peer});
-  apply(applied, wanted, [&](const std::string& step) { client->send({{"step", step}}); });
-  wait_for_health(std::move(waiting));
-}
-
-// ---- apply ----
-
-void Supervisor::apply(const Applied& applied, const Desired& wanted,
-                       const std::function<void(const std::string&)>& say) {
-  {
-    Busy busy(busy_);
-    use_protocol(wanted.protocol);
-    for (const auto& [tunnel, one] : workers_) one->reset();
-    observed_ = observe(wanted);
-    const Plan plan = make_plan(wanted, observed_, health());
-    if (!plan.conflicts.empty()) {
-      std::string text = "nothing was changed:";
-      for (const std::string& conflict : plan.conflicts) text += "\n  " + conflict;
-      throw std::runtime_error(text);
-    }
-    for (const std::string& note : plan.notes) say("  note: " + note);
-    // Saved first: a daemon killed half way finishes it at its next start.
-    const auto before = load_applied();
-    save(applied);
-    std::vector<Step> done;
+  if (living) living->carry(dead.queues());
+  dead.drop_carrier();
+  boost::asio::post(io_, [this, tunnel = dead.tunnel()] {
     try {
-      for (const Step& step : plan.steps) {
-        say(describe(step));
-        perform(wanted, step);
-        done.push_back(step);
-      }
-    } catch (const std::exception& error) {
-      std::string text = error.what();
-      for (auto step = done.rbegin(); step != done.rend(); ++step) {
-        const Step undo = inverse(*step);
-        try {
-          perform(desired_, undo);
-          text += "\n  undone: " + describe(*step);
-        } catch (const std::exception& failure) {
-          text += "\n  cannot undo: " + describe(*step) + ": " + failure.what();
-        }
-      }
-      if (done.empty()) text += "\n  nothing was changed before it";
-      if (before)
-        save(*before);
-      else
-        std::filesystem::remove(host_.paths.applied());
-      boost::asio::post(io_, [this] { tick(); });
-      throw std::runtime_error(text);
+      // To ask makes the kernel see it now, and not up to a second later.
+      if (desired_.find_tunnel(tunnel)) kernel_->netlink().carrier(tunnel);
+    } catch (const std::system_error& error) {
+      spdlog::debug("carrier not asked for: {}", error.what());
     }
-    desired_ = wanted;
-    for (const DesiredTunnel& tunnel : desired_.tunnels) worker(tunnel.name).configure(tunnel);
-    verify(desired_);
+    // A tunnel that is no longer wanted is forgotten, but not from within its own call.
+    const auto found = workers_.find(tunnel);
+    if (found != workers_.end() && !desired_.find_tunnel(tunnel) &&
+        !found->second->lifecycle().alive())
+      workers_.erase(found);
+  });
+}
+
+void Supervisor::peer_told(const std::string& peer, const worker::StateWord& word) {
+  if (!word.note.empty()) return heed_note(peer, word.note);
+  if (!talk_.is_news(peer, word)) return;
+  const auto now = Clock::now();
+  if (!changed_at_) changed_at_ = now;
+  for (const worker::TunnelState& state : word.states) {
+    const auto found = workers_.find(state.tunnel);
+    if (found == workers_.end()) continue;
+    const auto path = found->second->paths().find(peer);
+    if (path == found->second->paths().end()) continue;
+    const Drain drain = !state.draining ? Drain::none : state.live ? Drain::draining : Drain::done;
+    path->second.told(state.live || state.draining, drain, now);
   }
-  spdlog::info("applied cluster={} node={} tunnels={}", desired_.cluster, desired_.node,
-               desired_.tunnels.size());
   tick();
 }
 
-/// The pipeline's last stage: what the kernel shows now must leave nothing to do.
-void Supervisor::verify(const Desired& wanted) {
-  observed_ = observe(wanted);
-  std::string left;
-  for (const Step& step : make_plan(wanted, observed_, health()).steps)
-    if (!is<WorkerStep>(step)) left += "\n  " + describe(step);
-  if (!left.empty())
-    throw std::runtime_error("applied, but the kernel still differs from what was asked:" + left);
-}
-
-void Supervisor::wait_for_health(WaitingApply waiting) {
-  waiting_.push_back(std::move(waiting));
-  answer_waiting();
-}
-
-std::vector<std::string> Supervisor::missing(const WaitingApply& waiting) const {
-  std::vector<std::string> missing;
-  for (const DesiredBundle& bundle : desired_.bundles)
-    for (const std::string& tunnel : bundle.tunnels) {
-      const TunnelWorker& one = *workers_.at(tunnel);
-      const std::string why = one.reason().empty() ? "" : ": " + one.reason();
-      if (one.lifecycle().state() != WorkerState::running) {
-        missing.push_back(tunnel + ": its worker is " + to_string(one.lifecycle().state()) + why);
-        continue;
-      }
-      for (const std::string& peer : bundle.peers) {
-        const bool must =
-            !bundle.listener || waiting.wait_peers || waiting.lived.contains({tunnel, peer});
-        if (must && one.health(peer).state != Health::up)
-          missing.push_back(tunnel + ": not healthy towards " + peer + why);
-      }
-    }
-  return missing;
-}
-
-void Supervisor::answer_waiting() {
-  const auto now = steady_clock::now();
-  auto next = steady_clock::time_point::max();
-  for (auto waiting = waiting_.begin(); waiting != waiting_.end();) {
-    const auto left = missing(*waiting);
-    if (!left.empty() && now < waiting->deadline) {
-      next = std::min(next, waiting->deadline);
-      ++waiting;
-      continue;
-    }
-    waiting->client->send({{"done", left.empty()}, {"missing", left}});
-    waiting = waiting_.erase(waiting);
+/// Now and then, because time alone changes something: a worker that does not speak, a hold or a
+/// slow start that is over, a drain. If this process itself was held up, silence means nothing, and
+/// the workers get another round.
+void Supervisor::check() {
+  const auto now = Clock::now();
+  const bool held_up = now - last_check_ > held_up_after;
+  last_check_ = now;
+  if (watchdog_) watchdog_->feed();
+  for (const auto& [tunnel, one] : workers_) one->check(now, held_up);
+  follow_drains();
+  go_on_restarting();
+  if (now - last_look_ > slow_look_interval && !desired_.cluster.empty()) {
+    talk_.forget();
+    look_at_kernel();
   }
-  if (waiting_.empty()) return;
-  wait_timer_.expires_at(next);
-  wait_timer_.async_wait([this](const boost::system::error_code& error) {
-    if (!error) answer_waiting();
+  check_timer_.expires_after(check_interval);
+  check_timer_.async_wait([this](const boost::system::error_code& error) {
+    if (!error) check();
   });
+}
+
+/// Somebody changed links, addresses, routes, rules or nexthops: perhaps ours.
+void Supervisor::watch_kernel() {
+  if (!monitor_) {
+    monitor_.emplace();
+    monitor_watch_.emplace(io_, ::dup(monitor_->fd()));
+  }
+  monitor_watch_->async_wait(boost::asio::posix::stream_descriptor::wait_read,
+                             [this](const boost::system::error_code& error) {
+                               if (error) return;
+                               if (monitor_->drain() && !desired_.cluster.empty() && !down_)
+                                 look_again(look_interval);
+                               watch_kernel();
+                             });
+}
+
+/// After a while, so that many changes cost one look; the first to ask sets the time.
+void Supervisor::look_again(milliseconds after) {
+  const auto when = std::max(Clock::now() + after, last_look_ + look_interval);
+  if (retry_timer_.expiry() > Clock::now() && retry_timer_.expiry() <= when) return;
+  retry_timer_.expires_at(when);
+  retry_timer_.async_wait([this](const boost::system::error_code& cancelled) {
+    if (!cancelled && !desired_.cluster.empty() && !down_) look_at_kernel();
+  });
+}
+
+void Supervisor::look_at_kernel() {
+  last_look_ = Clock::now();
+  try {
+    observed_ = observe(desired_);
+  } catch (const std::system_error& error) {
+    spdlog::warn("cannot read the kernel's state, trying again: {}", error.what());
+    return look_again(first_retry);
+  }
+  looked_ = true;
+  tick();
 }
 
 // ---- the tick ----
@@ -366,18 +322,20 @@ void Supervisor::note_workers(Observed& observed) const {
 
 HealthTable Supervisor::health() const {
   HealthTable table;
-  for (const DesiredBundle& bundle : desired_.bundles)
-    for (const std::string& tunnel : bundle.tunnels)
-      if (const auto found = workers_.find(tunnel); found != workers_.end())
-        for (const std::string& peer : bundle.peers)
-          table[tunnel][peer] = found->second->health(peer);
+  for (const DesiredGroup& group : desired_.groups)
+    for (const DesiredMember& member : group.members)
+      if (const auto found = workers_.find(member.tunnel); found != workers_.end()) {
+        TunnelHealth health = found->second->health(group.peer);
+        health.drain = std::max(health.drain, drains_.state(member.tunnel));
+        table[group.peer][member.tunnel] = health;
+      }
   return table;
 }
 
 /// Everything that happens ends here. Routes first: they are what traffic waits for. The observed
 /// state is kept up to date by record(), so this costs no look at the kernel.
 void Supervisor::tick() {
-  if (busy_) return;
+  if (busy_) return arm();
   if (down_) {
     const bool all_gone = std::ranges::none_of(
         workers_, [](const auto& entry) { return entry.second->lifecycle().alive(); });
@@ -388,46 +346,86 @@ void Supervisor::tick() {
   {
     Busy busy(busy_);
     try {
-      for (const Step& step : make_route_plan(desired_, observed_, health())) {
-        perform(desired_, step);
-        spdlog::info("route changed step=\"{}\"", describe(step));
-      }
-      note_workers(observed_);
-      const Plan plan = make_plan(desired_, observed_, health());
-      for (const std::string& conflict : plan.conflicts) spdlog::error("conflict: {}", conflict);
-      if (plan.conflicts.empty())
-        for (const Step& step : plan.steps) {
-          if (const auto* start = std::get_if<WorkerStep>(&step); start && !start->before) {
-            try {
-              perform(desired_, step);
-            } catch (const std::exception& error) {
-              worker(start->after->tunnel).start_failed(error.what());
-              look_again(milliseconds(0));  // its device may be gone
-            }
-            continue;
-          }
-          perform(desired_, step);
-          spdlog::info("mended step=\"{}\"", describe(step));
-        }
+      change_carriage();
+      talk_.tell(desired_, workers_, drains_);
+      mend();
     } catch (const std::exception& error) {
-      spdlog::error("cannot follow the plan, trying again soon: {}", error.what());
-      look_again(retry_after);
+      spdlog::error("cannot follow the plan, looking again: {}", error.what());
+      look_again(first_retry);
     }
+    changed_at_.reset();
+    looked_ = false;
   }
   answer_waiting();
 }
 
-/// The cached picture of the kernel was wrong somewhere: a new one, and a tick with it.
-void Supervisor::look_again(milliseconds after) {
-  retry_timer_.expires_after(after);
-  retry_timer_.async_wait([this](const boost::system::error_code& cancelled) {
-    if (cancelled || desired_.cluster.empty()) return;
-    observed_ = observe(desired_);
-    tick();
-  });
+void Supervisor::change_carriage() {
+  const auto since = changed_at_.value_or(Clock::now());
+  // Carrier is the worker's to raise, and a nexthop needs it.
+  for (routing::Link& link : observed_.links)
+    if (!link.carrier)
+      if (const auto found = workers_.find(link.name);
+          found != workers_.end() && !found->second->sessions().empty())
+        link.carrier = kernel_->netlink().carrier(link.name);
+  const std::vector<Step> steps = make_carriage_plan(desired_, observed_, health());
+  for (const Step& step : steps) perform(desired_, step);
+  report_moves(steps, since);
+}
+
+void Supervisor::mend() {
+  note_workers(observed_);
+  const Plan plan = make_plan(desired_, observed_, health());
+  for (const std::string& conflict : plan.conflicts) spdlog::error("conflict: {}", conflict);
+  if (!plan.conflicts.empty()) return;
+  for (const Step& step : plan.steps) {
+    const auto* start = std::get_if<WorkerStep>(&step);
+    if (!start || start->before) {
+      perform(desired_, step);
+      if (!start) events_.add({"healed", "", "", describe(step)});
+      continue;
+    }
+    try {
+      perform(desired_, step);
+    } catch (const std::exception& error) {
+      worker(start->after->tunnel).start_failed(error.what());
+      look_again(milliseconds(0));  // its device may be gone
+    }
+  }
+}
+
+/// Who left and who joined, and how long that took from its cause on. After a look at the kernel it
+/// was somebody else who had taken it away.
+void Supervisor::report_moves(const std::vector<Step>& steps, Clock::time_point since) {
+  if (steps.empty()) return;
+  const std::chrono::duration<double, std::milli> took = Clock::now() - since;
+  if (looked_) {
+    for (const Step& step : steps) events_.add({"healed", "", "", describe(step), took.count()});
+    return;
+  }
+  auto now = carrying(desired_, observed_.carriage);
+  std::map<std::string, std::set<std::string>> out, in;  // tunnel, peers
+  for (const auto& [peer, tunnels] : now)
+    for (const std::string& tunnel : tunnels)
+      if (!carried_[peer].contains(tunnel)) in[tunnel].insert(peer);
+  for (const auto& [peer, tunnels] : carried_)
+    for (const std::string& tunnel : tunnels)
+      if (!now[peer].contains(tunnel)) out[tunnel].insert(peer);
+  carried_ = std::move(now);
+  const auto add = [&](const char* kind, const auto& moves) {
+    for (const auto& [tunnel, peers] : moves) {
+      const bool one = peers.size() == 1;
+      std::string cause = worker(tunnel).reason();
+      if (drains_.state(tunnel) != Drain::none) cause = "drained";
+      if (!one) cause += (cause.empty() ? "" : ", ") + std::to_string(peers.size()) + " peers";
+      events_.add({kind, tunnel, one ? *peers.begin() : "", cause, took.count()});
+    }
+  };
+  add("tunnel_out", out);
+  add("tunnel_in", in);
 }
 
 void Supervisor::perform(const Desired& desired, const Step& step) {
+  if (watchdog_) watchdog_->feed();
   try {
     if (const auto* change = std::get_if<WorkerStep>(&step))
       perform_worker(desired, *change);
@@ -454,31 +452,8 @@ void Supervisor::perform_worker(const Desired& desired, const WorkerStep& step) 
 
 TunnelWorker& Supervisor::worker(const std::string& tunnel) {
   auto& one = workers_[tunnel];
-  if (!one)
-    one = std::make_unique<TunnelWorker>(host_, tunnel, [this, tunnel] {
-      tick();
-      // A tunnel that is no longer wanted is forgotten, but not from within its own call.
-      boost::asio::post(io_, [this, tunnel] {
-        const auto found = workers_.find(tunnel);
-        if (found != workers_.end() && !desired_.find_tunnel(tunnel) &&
-            !found->second->lifecycle().alive())
-          workers_.erase(found);
-      });
-    });
+  if (!one) one = std::make_unique<TunnelWorker>(host_, tunnel, *this);
   return *one;
-}
-
-/// A worker that hangs keeps its process and its carrier: only its silence tells. If this process
-/// itself was held up, silence means nothing, and the workers get another round.
-void Supervisor::check_workers() {
-  const auto now = steady_clock::now();
-  const bool held_up = now - last_check_ > 3 * check_interval;
-  last_check_ = now;
-  for (const auto& [tunnel, one] : workers_) one->check(now, held_up);
-  check_timer_.expires_after(check_interval);
-  check_timer_.async_wait([this](const boost::system::error_code& error) {
-    if (!error) check_workers();
-  });
 }
 
 }  // namespace tunorch

@@ -1,8 +1,12 @@
 // The daemon's heart: holds what is desired, what was observed and how healthy it is, and makes one
 // plan whenever something happened. One thread, one io_context; the thinking is in plan.cpp.
+//
+// supervisor.cpp: life and tick · supervisor_apply.cpp: apply, confirm and their waiting clients ·
+// supervisor_requests.cpp: the other verbs
 #pragma once
 
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <functional>
 #include <map>
@@ -12,16 +16,22 @@
 #include <string>
 #include <vector>
 
+#include "orchestrator/applied.hpp"
 #include "orchestrator/control.hpp"
+#include "orchestrator/drains.hpp"
+#include "orchestrator/events.hpp"
 #include "orchestrator/files.hpp"
 #include "orchestrator/journal.hpp"
 #include "orchestrator/kernel.hpp"
+#include "orchestrator/peer_talk.hpp"
 #include "orchestrator/plan.hpp"
 #include "orchestrator/tunnel_worker.hpp"
+#include "orchestrator/watchdog.hpp"
+#include "routing/netlink_monitor.hpp"
 
 namespace tunorch {
 
-class Supervisor {
+class Supervisor final : public TunnelWorker::Owner {
  public:
   Supervisor(boost::asio::io_context& io, Paths paths, std::filesystem::path worker_executable);
 
@@ -36,57 +46,122 @@ class Supervisor {
   /// Called when `down` is complete.
   std::function<void()> on_down = [] {};
 
- private:
-  struct Applied {  // a cluster file as the client sent it
-    std::string text, name, base_dir;
-  };
-  struct WaitingApply {
-    std::shared_ptr<ControlConnection> client;
-    std::chrono::steady_clock::time_point deadline;
-    bool wait_peers = false;
-    std::set<std::pair<std::string, std::string>> lived;  // tunnel, peer: sessions to live again
-  };
+  // TunnelWorker::Owner
+  void changed(TunnelWorker& worker) override;
+  void ended(TunnelWorker& worker) override;
+  void peer_told(const std::string& peer, const worker::StateWord& word) override;
 
-  Desired load_desired(const Applied& applied, bool with_node_keys) const;
-  void save(const Applied& applied) const;
-  std::optional<Applied> load_applied() const;
+ private:
+  using Client = std::shared_ptr<ControlConnection>;
+  using Clock = std::chrono::steady_clock;
+  using Say = std::function<void(const std::string&)>;
+
+  // ---- life ----
+  Desired load_desired(const AppliedFile& file, bool with_node_keys) const;
   void use_protocol(std::uint8_t protocol);
   void adopt_workers(const Desired& desired);
   void find_leftovers();
+  void finish_down();
+  void remove_files();
 
-  void handle_apply(const nlohmann::json& request, const std::shared_ptr<ControlConnection>&);
-  void handle_plan(const nlohmann::json& request, const std::shared_ptr<ControlConnection>&);
-  void apply(const Applied& applied, const Desired& wanted,
-             const std::function<void(const std::string&)>& say);
+  // ---- apply ----
+  struct WaitingApply {
+    Client client;
+    Clock::time_point deadline;
+    bool wait_peers = false;
+    std::set<std::pair<std::string, std::string>> lived;  // tunnel, peer: sessions to live again
+  };
+  void handle_apply(const nlohmann::json& request, const Client& client);
+  void handle_plan(const nlohmann::json& request, const Client& client);
+  void handle_confirm(const Client& client);
+  void apply(const Applied& applied, const Desired& wanted, const Say& say);
+  void undo(const std::vector<Step>& done, std::string& text);
   void verify(const Desired& wanted);
   void wait_for_health(WaitingApply waiting);
   std::vector<std::string> missing(const WaitingApply& waiting) const;
   void answer_waiting();
+  void await_confirmation();
+  void revert();
 
+  // ---- other requests ----
+  struct Restart {
+    std::vector<std::string> left;  // tunnels, the first one is under way
+    milliseconds deadline;
+    enum class Phase : std::uint8_t { draining, stopping, returning } phase = Phase::draining;
+    std::set<std::string> peers;  // it carried to, and shall again
+    Clock::time_point since;
+    Client client;
+  };
+  struct WaitingDrain {
+    std::string tunnel;
+    Client client;
+  };
+  struct Question {  // to a peer's daemon
+    Client client;
+    nlohmann::json ours;
+    std::shared_ptr<boost::asio::steady_timer> timer;
+  };
+  void handle_status(const Client& client);
+  void handle_events(const nlohmann::json& request, const Client& client);
+  void handle_drain(const nlohmann::json& request, const Client& client);
+  void handle_undrain(const nlohmann::json& request, const Client& client);
+  void handle_restart(const nlohmann::json& request, const Client& client);
+  void handle_failback(const nlohmann::json& request, const Client& client);
+  void handle_explain(const nlohmann::json& request, const Client& client);
+  void tell_note(TunnelWorker& by, const std::string& peer, const nlohmann::json& note);
+  void answer_question(std::uint64_t number, const nlohmann::json& answer);
+  void heed_note(const std::string& peer, const std::string& text);
+  void refuse_if_last(const std::string& tunnel) const;
+  std::set<std::string> peers_carried_by(const std::string& tunnel) const;
+  void begin_restart();
+  void go_on_restarting();
+  void follow_drains();
+
+  // ---- the tick ----
   Observed observe(const Desired& desired);
   void note_workers(Observed& observed) const;
   HealthTable health() const;
+  void arm();
   void tick();
+  void change_carriage();
+  void mend();
+  void report_moves(const std::vector<Step>& steps, Clock::time_point since);
   void look_again(milliseconds after);
+  void look_at_kernel();
+  void watch_kernel();
   void perform(const Desired& desired, const Step& step);
   void perform_worker(const Desired& desired, const WorkerStep& step);
   TunnelWorker& worker(const std::string& tunnel);
-  void check_workers();
-  void finish_down();
+  void check();
 
   boost::asio::io_context& io_;
+  EventLog events_;
   WorkerHost host_;
   Journal journal_;
+  std::optional<Watchdog> watchdog_;
   std::optional<Kernel> kernel_;
+  std::optional<routing::NetlinkMonitor> monitor_;
+  std::optional<boost::asio::posix::stream_descriptor> monitor_watch_;
+  std::optional<Applied> applied_;
   Desired desired_;
   Observed observed_;
   std::map<std::string, std::unique_ptr<TunnelWorker>> workers_;
+  std::map<std::string, std::set<std::string>> carried_;  // by peer, as of the last tick
+  Drains drains_;
+  PeerTalk talk_;
   std::vector<WaitingApply> waiting_;
-  boost::asio::steady_timer check_timer_, retry_timer_, wait_timer_;
-  std::chrono::steady_clock::time_point last_check_{};
-  bool busy_ = false;  // in apply or a tick: changes join it instead of starting another
+  std::vector<WaitingDrain> waiting_drains_;
+  std::optional<Restart> restart_;
+  std::map<std::uint64_t, Question> questions_;
+  std::uint64_t last_question_ = 0;
+  boost::asio::steady_timer check_timer_, retry_timer_, wait_timer_, confirm_timer_;
+  Clock::time_point last_check_{}, last_look_{};
+  std::optional<Clock::time_point> changed_at_;  // the first change that no tick followed yet
+  bool armed_ = false;
+  bool looked_ = false;  // the next tick follows a fresh look at the kernel
+  bool busy_ = false;    // in apply or a tick: changes join it instead of starting another
   struct Down {
-    std::function<void(const std::string&)> say;
+    Say say;
     std::function<void(std::vector<std::string>)> on_done;
     std::vector<std::string> problems;
   };

@@ -1,9 +1,11 @@
 #include "orchestrator/tunnel_worker.hpp"
 
+#include <fmt/format.h>
 #include <netinet/in.h>
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <random>
 #include <system_error>
 
@@ -16,8 +18,7 @@ using routing::Fd;
 using std::chrono::seconds;
 
 constexpr seconds stop_limit{3};
-/// A worker this long without a word is killed and started anew. Far above the time after which it
-/// leaves the routes: killing is final, a busy machine is not.
+/// A worker this long without a word is killed and started anew, starved or not.
 constexpr seconds hang_limit{5};
 constexpr int backlog = 256;
 
@@ -45,6 +46,10 @@ Fd listen_tcp(std::uint16_t port) {
   if (!v6) fd = Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd.valid()) fail("make a socket for");
   ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  // Accepted connections inherit it, and the rules of a full tunnel know them by it.
+  if (::setsockopt(fd.get(), SOL_SOCKET, SO_MARK, &own_connections_mark,
+                   sizeof own_connections_mark) != 0)
+    fail("mark");
   if (v6) ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
   const auto* address =
       v6 ? reinterpret_cast<const sockaddr*>(&any6) : reinterpret_cast<const sockaddr*>(&any4);
@@ -56,17 +61,25 @@ Fd listen_tcp(std::uint16_t port) {
 
 }  // namespace
 
-TunnelWorker::TunnelWorker(WorkerHost& host, std::string tunnel, std::function<void()> on_change)
+TunnelWorker::TunnelWorker(WorkerHost& host, std::string tunnel, Owner& owner)
     : host_(host),
       tunnel_(std::move(tunnel)),
-      on_change_(std::move(on_change)),
+      owner_(owner),
       due_timer_(host.io),
       kill_timer_(host.io) {}
 
 void TunnelWorker::configure(const DesiredTunnel& wanted) {
   lifecycle_.set_options(wanted.restart);
   health_ = wanted.health;
+  failback_ = wanted.failback;
   listener_ = wanted.spec.listener;
+  for (auto& [peer, path] : paths_) path.configure(health_, failback_);
+}
+
+PathHealth& TunnelWorker::path(const std::string& peer) {
+  const auto [found, fresh] = paths_.try_emplace(peer);
+  if (fresh) found->second.configure(health_, failback_);
+  return found->second;
 }
 
 void TunnelWorker::on(WorkerEvent event) {
@@ -77,19 +90,29 @@ void TunnelWorker::on(WorkerEvent event) {
   due_timer_.async_wait([this](const boost::system::error_code& error) {
     if (error) return;
     on(WorkerEvent::due);
-    on_change_();
+    owner_.changed(*this);
   });
+}
+
+/// The queues of the worker before are used again: a new one beside them would get only a part of
+/// the packets, and to close them first would cost the device its carrier.
+void TunnelWorker::open_queues(int count) {
+  const bool usable =
+      queues_.size() == static_cast<std::size_t>(count) &&
+      std::ranges::all_of(queues_, [](const Fd& queue) { return routing::is_attached(queue); });
+  if (usable) return;
+  queues_.clear();
+  for (int i = 0; i < count; ++i) queues_.push_back(routing::open_tun_queue(tunnel_));
 }
 
 void TunnelWorker::start(const DesiredTunnel& wanted) {
   configure(wanted);
-  std::vector<Fd> opened;
   worker::Request request{"start", worker::control_protocol, wanted.spec.streams, listener_ ? 1 : 0,
                           wanted.spec};
-  for (int i = 0; i < request.queues; ++i) opened.push_back(routing::open_tun_queue(tunnel_));
-  if (listener_) opened.push_back(listen_tcp(wanted.spec.port));
-  std::vector<int> fds;
-  for (const Fd& fd : opened) fds.push_back(fd.get());
+  open_queues(request.queues);
+  std::vector<int> fds = queues();
+  std::optional<Fd> listening;
+  if (listener_) fds.push_back(listening.emplace(listen_tcp(wanted.spec.port)).get());
 
   const auto socket_path = host_.paths.worker_socket(tunnel_);
   make_dir(host_.paths.workers());
@@ -110,14 +133,14 @@ void TunnelWorker::start(const DesiredTunnel& wanted) {
   on(WorkerEvent::start);
   watch_exit();
   watch_link();
-  spdlog::info("worker started tunnel={} pid={}", tunnel_, pid());
+  host_.events.add({"worker_started", tunnel_, "", "pid " + std::to_string(pid())});
 }
 
 void TunnelWorker::start_failed(const std::string& reason) {
   reason_ = reason;
   on(WorkerEvent::start);
   on(WorkerEvent::exited);
-  spdlog::warn("worker cannot start tunnel={} reason=\"{}\"", tunnel_, reason);
+  host_.events.add({"worker_ended", tunnel_, "", "it cannot start: " + reason});
 }
 
 void TunnelWorker::change(const DesiredTunnel& wanted) {
@@ -128,10 +151,12 @@ void TunnelWorker::change(const DesiredTunnel& wanted) {
   }
   link_->send({"update", worker::control_protocol, 0, 0, wanted.spec});
   digest_ = wanted.spec.digest;
-  std::erase_if(sessions_, [&](const auto& entry) {
+  const auto gone = [&](const auto& entry) {
     return std::ranges::find(wanted.spec.peers, entry.first, &worker::PeerSpec::node) ==
            wanted.spec.peers.end();
-  });
+  };
+  std::erase_if(sessions_, gone);
+  std::erase_if(paths_, gone);
 }
 
 void TunnelWorker::stop() {
@@ -175,9 +200,44 @@ bool TunnelWorker::adopt() {
   on(WorkerEvent::ready);
   watch_exit();
   watch_link();
-  spdlog::info("worker adopted tunnel={} pid={}", tunnel_, pid());
+  link_->send({"queues", worker::control_protocol, 0, 0, {}});
+  host_.events.add({"worker_adopted", tunnel_, "", "pid " + std::to_string(pid())});
   return true;
 }
+
+// ---- what it is asked ----
+
+void TunnelWorker::tell(const std::vector<std::string>& peers, const worker::StateWord& word) {
+  if (!link_) return;
+  worker::Request request{"tell", worker::control_protocol, 0, 0, {}, peers, word};
+  try {
+    link_->send(request);
+  } catch (const std::system_error& error) {
+    spdlog::debug("state not told tunnel={} reason=\"{}\"", tunnel_, error.what());
+  }
+}
+
+void TunnelWorker::carry(const std::vector<int>& queues) {
+  if (!link_ || queues.empty()) return;
+  try {
+    link_->send({"carry", worker::control_protocol, static_cast<int>(queues.size()), 0, {}},
+                queues);
+  } catch (const std::system_error& error) {
+    spdlog::warn("stranded packets are lost tunnel={} reason=\"{}\"", tunnel_, error.what());
+  }
+}
+
+std::vector<int> TunnelWorker::queues() const {
+  std::vector<int> fds;
+  for (const Fd& queue : queues_) fds.push_back(queue.get());
+  return fds;
+}
+
+void TunnelWorker::drop_carrier() {
+  if (!queues_.empty()) routing::set_carrier(queues_.front(), false);
+}
+
+// ---- its end ----
 
 void TunnelWorker::watch_exit() {
   const int copy = ::fcntl(process_->pidfd.get(), F_DUPFD_CLOEXEC, 0);
@@ -189,7 +249,8 @@ void TunnelWorker::watch_exit() {
 }
 
 void TunnelWorker::watch_link() {
-  link_->watch([this](const worker::Report& report) { on_report(report); },
+  link_->watch([this](const worker::Report& report,
+                      std::vector<Fd> fds) { on_report(report, std::move(fds)); },
                [this] { link_closed(); });
 }
 
@@ -203,25 +264,31 @@ void TunnelWorker::link_closed() {
     return;  // its exit is next
   }
   sessions_.clear();
+  for (auto& [peer, path] : paths_) path.forget();
   adopted_unheard_ = true;
   watch_link();
 }
 
 void TunnelWorker::exited() {
+  const auto now = Clock::now();
   const bool asked = lifecycle_.state() == WorkerState::stopping;
   const std::string how = exit_reason(*process_);
-  // What the worker said last explains more than how it ended, unless it was killed.
-  if (reason_.empty() || how.starts_with("killed")) reason_ = how;
-  spdlog::info("worker ended tunnel={} pid={} asked={} reason=\"{}\"", tunnel_, pid(), asked,
-               reason_);
+  // What the worker said last explains more than how it ended, unless it was killed by others.
+  if (reason_.empty() || (how.starts_with("killed") && !killed_)) reason_ = how;
   on(WorkerEvent::exited);
-  if (asked) reason_.clear();
   sessions_.clear();
+  for (auto& [peer, path] : paths_) path.session_down(asked, now);
+  const std::string ended = std::to_string(pid());
   forget_process();
+  owner_.changed(*this);
+  owner_.ended(*this);
+  host_.events.add({"worker_ended", tunnel_, "",
+                    "pid " + ended + (asked ? ": it was asked to" : ": " + reason_)});
+  if (asked) reason_.clear();
   if (lifecycle_.state() == WorkerState::quarantined)
-    spdlog::error("worker quarantined tunnel={} restarts={}: apply again to try once more", tunnel_,
-                  lifecycle_.restarts());
-  on_change_();
+    host_.events.add(
+        {"worker_quarantined", tunnel_, "",
+         std::to_string(lifecycle_.restarts()) + " restarts: apply again to try once more"});
 }
 
 void TunnelWorker::forget_process() {
@@ -230,7 +297,8 @@ void TunnelWorker::forget_process() {
   link_.reset();
   process_.reset();
   digest_.clear();
-  silent_ = adopted_unheard_ = false;
+  when_suspected_.reset();
+  killed_ = adopted_unheard_ = false;
   std::error_code ignored;
   std::filesystem::remove(host_.paths.worker_process(tunnel_), ignored);
   std::filesystem::remove(host_.paths.worker_socket(tunnel_), ignored);
@@ -238,13 +306,11 @@ void TunnelWorker::forget_process() {
 
 // ---- what the worker says ----
 
-void TunnelWorker::on_report(const worker::Report& report) {
+void TunnelWorker::on_report(const worker::Report& report, std::vector<Fd> fds) {
   heard_ = Clock::now();
-  if (silent_) {
-    silent_ = false;
-    spdlog::info("worker speaks again tunnel={}", tunnel_);
-  }
+  when_suspected_.reset();
   if (report.event == "heartbeat") return on_heartbeat(report);
+  if (report.event == "told") return owner_.peer_told(report.peer, report.word);
   if (report.event == "ready") {
     reason_.clear();
     on(WorkerEvent::ready);
@@ -252,81 +318,111 @@ void TunnelWorker::on_report(const worker::Report& report) {
     on_session_up(report);
   } else if (report.event == "session_down") {
     sessions_.erase(report.peer);
+    path(report.peer).session_down(lifecycle_.state() == WorkerState::stopping, heard_);
     reason_ = report.reason;
-    spdlog::info("session down tunnel={} peer={} reason=\"{}\"", tunnel_, report.peer,
-                 report.reason);
+    host_.events.add({"session_down", tunnel_, report.peer, report.reason});
   } else if (report.event == "refused" || report.event == "failed") {
     // On a listener that serves others a stranger's refusal says nothing about the tunnel.
     if (sessions_.empty() || report.event == "failed") reason_ = report.reason;
-    spdlog::warn("{} tunnel={} peer={} address={} reason=\"{}\"", report.event, tunnel_,
-                 report.peer, report.address, report.reason);
+    const std::string whom = report.address.empty() ? "" : report.address + ": ";
+    host_.events.add({report.event, tunnel_, report.peer, whom + report.reason});
+  } else if (report.event == "queues") {
+    fds.resize(std::min(fds.size(), static_cast<std::size_t>(std::max(report.queues, 0))));
+    queues_ = std::move(fds);
+    return;
+  } else if (report.event == "carried") {
+    if (report.packets + report.lost > 0)
+      host_.events.add({"salvaged", tunnel_, "",
+                        std::to_string(report.packets) + " stranded packets sent, " +
+                            std::to_string(report.lost) + " lost"});
+    return;
   } else {
-    return;  // hello, queues: nothing changes
+    return;  // hello: nothing changes
   }
-  on_change_();
+  owner_.changed(*this);
 }
 
 void TunnelWorker::on_session_up(const worker::Report& report) {
   // A listener hears of a session with the dialer's first PING, which is proof enough; a dialer
   // waits for `rise` answers. After an adoption the routes stay as they are until it is known.
   const Health start = listener_ ? Health::up : adopted_unheard_ ? Health::unknown : Health::down;
-  Session session{true, Dampener(health_.rise, health_.fall, start), {}};
-  session.last.peer = report.peer;
-  session.last.address = report.address;
+  path(report.peer).session_up(start, Clock::now());
+  worker::SessionReport session;
+  session.peer = report.peer;
+  session.address = report.address;
   sessions_.insert_or_assign(report.peer, std::move(session));
   reason_.clear();
-  spdlog::info("session up tunnel={} peer={} address={}", tunnel_, report.peer, report.address);
+  host_.events.add({"session_up", tunnel_, report.peer, report.address});
 }
 
 void TunnelWorker::on_heartbeat(const worker::Report& report) {
   bool changed = adopted_unheard_;
-  adopted_unheard_ = false;
+  if (adopted_unheard_) {
+    adopted_unheard_ = false;
+    for (auto& [peer, path] : paths_)
+      if (!sessions_.contains(peer)) path.session_down(true, heard_);
+  }
   dropped_ = report.dropped;
   for (const worker::SessionReport& said : report.sessions) {
     const auto found = sessions_.find(said.peer);
     if (found == sessions_.end()) continue;
-    Session& session = found->second;
-    session.last = said;
-    const Health before = session.dampener.state();
-    for (const bool answered : said.probes) session.dampener.observe(answered);
-    const Health after = session.dampener.state();
-    if (before == after) continue;
-    say_health(said.peer, before, after);
-    if (after == Health::down) reason_ = "PINGs unanswered";
-    if (after == Health::up) reason_.clear();
-    changed = true;
+    found->second = said;
+    PathHealth& path = this->path(said.peer);
+    const TunnelHealth before = path.health();
+    const bool own_before = path.own_verdict();
+    path.heartbeat({said.probes, said.rx_packets}, heard_);
+    changed = changed || path.health() != before || path.own_verdict() != own_before;
   }
-  if (changed) on_change_();
-}
-
-void TunnelWorker::say_health(const std::string& peer, Health before, Health after) const {
-  spdlog::info("health changed tunnel={} peer={} from={} to={}", tunnel_, peer, to_string(before),
-               to_string(after));
+  if (changed) owner_.changed(*this);
 }
 
 TunnelHealth TunnelWorker::health(const std::string& peer) const {
-  if (!lifecycle_.alive()) return {Health::down, false};
-  const auto found = sessions_.find(peer);
-  if (found == sessions_.end()) return {adopted_unheard_ ? Health::unknown : Health::down, false};
-  return {silent_ ? Health::down : found->second.dampener.state(), true};
+  const auto found = paths_.find(peer);
+  if (lifecycle_.alive() && found != paths_.end()) return found->second.health();
+  return {lifecycle_.alive() && adopted_unheard_ ? Health::unknown : Health::down, false};
 }
 
+std::string TunnelWorker::reason() const {
+  if (!reason_.empty()) return reason_;
+  for (const auto& [peer, path] : paths_)
+    if (path.health().state != Health::up && !path.reason().empty()) return path.reason();
+  return "";
+}
+
+// ---- its silence ----
+
 void TunnelWorker::check(Clock::time_point now, bool forgive) {
-  if (lifecycle_.state() != WorkerState::running) return;
+  bool changed = false;
+  for (auto& [peer, path] : paths_) {
+    const TunnelHealth before = path.health();
+    path.refresh(now);
+    changed = changed || path.health() != before;
+  }
+  if (changed) owner_.changed(*this);
+  if (lifecycle_.state() != WorkerState::running || !process_ || killed_) return;
   if (forgive) heard_ = now;
   const auto quiet = now - heard_;
-  if (quiet > hang_limit && process_) {
-    spdlog::error("worker hangs, killing it tunnel={} pid={}", tunnel_, pid());
-    reason_ = "no heartbeat";
-    kill_process(*process_);
-    return;
-  }
-  if (!silent_ && quiet > health_.interval * health_.fall + health_.timeout) {
-    silent_ = true;
-    reason_ = "no heartbeat";
-    spdlog::warn("worker is silent tunnel={} pid={}", tunnel_, pid());
-    on_change_();
-  }
+  // It beats every `interval`; the peer would call it lost after about as long.
+  const auto limit = health_.interval * health_.fall + health_.timeout / 2;
+  if (quiet > hang_limit) return hangs("no heartbeat for 5 seconds");
+  if (quiet < limit / 2) return;
+  if (!when_suspected_) when_suspected_ = activity(*process_);
+  if (quiet < limit) return;
+  // The second witness: a process that wants to run and is not let is starved, not hung. A busy
+  // machine is no reason to kill what carries its traffic.
+  const Activity now_active = activity(*process_);
+  const auto ran = now_active.ran - when_suspected_->ran;
+  if (now_active.state == 'R' && ran < quiet / 10) return;
+  hangs(fmt::format("no heartbeat for {} ms, process state {}",
+                    std::chrono::round<milliseconds>(quiet).count(), now_active.state));
+}
+
+/// Killed first: it must not wake and send what another worker is about to send.
+void TunnelWorker::hangs(const std::string& how) {
+  host_.events.add({"worker_hangs", tunnel_, "", how});
+  reason_ = "it hung: " + how;
+  killed_ = true;
+  kill_process(*process_);
 }
 
 }  // namespace tunorch

@@ -4,12 +4,14 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
 #include "orchestrator/client.hpp"
 #include "orchestrator/config.hpp"
 #include "orchestrator/daemon.hpp"
+#include "orchestrator/explain.hpp"
 #include "orchestrator/kernel.hpp"
 #include "orchestrator/pki.hpp"
 #include "orchestrator/process.hpp"
@@ -151,6 +153,7 @@ int apply_verb(const VerbOptions& options) {
   json request = request_for("apply", file);
   request["timeout_ms"] = options.timeout.count();
   request["wait_peers"] = options.wait_peers;
+  request["confirm_ms"] = options.confirm.count();
   bool failed = false, healthy = false;
   std::size_t steps = 0;
   client->ask(request, [&](const json& line) {
@@ -172,10 +175,19 @@ int apply_verb(const VerbOptions& options) {
   }
   if (steps == 0) print("nothing to do: the node is as the file says");
   if (healthy) print(fmt::format("node {} is up", options.paths.node));
+  if (options.confirm.count() > 0)
+    print(
+        fmt::format("it goes back to what was before unless you type `tunorch confirm` within {} s",
+                    options.confirm.count() / 1000));
   return healthy ? 0 : 1;
 }
 
-int status_verb(const VerbOptions& options) {
+namespace {
+
+/// Asks the daemon that must be there. Errors are printed, and make the exit code 1; so does a
+/// `done` that is false.
+int ask_daemon(const VerbOptions& options, const json& request,
+               const std::function<void(const json&)>& on_line) {
   auto client = Client::connect(options.paths);
   if (!client) {
     print_error("tunorch: no daemon answers at " + options.paths.control_socket().string() +
@@ -184,15 +196,81 @@ int status_verb(const VerbOptions& options) {
     return 1;
   }
   int code = 0;
-  client->ask({{"op", "status"}}, [&](const json& line) {
-    if (line.contains("error")) {
+  client->ask(request, [&](const json& line) {
+    if (line.contains("error") && line["error"].is_string() && !line.contains("event")) {
       print_answered_error(line);
       code = 1;
+    } else if (line.contains("done")) {
+      if (!line.at("done").get<bool>()) code = 1;
     } else {
-      std::fputs((options.json ? line.dump(2) + "\n" : status_table(line)).c_str(), stdout);
+      on_line(line);
     }
   });
   return code;
+}
+
+void print_step(const json& line) {
+  if (line.contains("step")) print("  " + line.at("step").get<std::string>());
+}
+
+}  // namespace
+
+int status_verb(const VerbOptions& options) {
+  return ask_daemon(options, {{"op", "status"}}, [&](const json& line) {
+    std::fputs((options.json ? line.dump(2) + "\n" : status_table(line)).c_str(), stdout);
+  });
+}
+
+int events_verb(const VerbOptions& options) {
+  return ask_daemon(options, {{"op", "events"}, {"follow", options.follow}}, [&](const json& line) {
+    print(options.json ? line.dump() : event_line(line));
+  });
+}
+
+int drain_verb(const VerbOptions& options) {
+  const json request{
+      {"op", "drain"}, {"tunnel", options.name}, {"deadline_ms", options.deadline.count()}};
+  const int code = ask_daemon(options, request, print_step);
+  if (code == 0) print(options.name + " is drained; `tunorch undrain` brings it back");
+  return code;
+}
+
+int undrain_verb(const VerbOptions& options) {
+  return ask_daemon(options, {{"op", "undrain"}, {"tunnel", options.name}}, print_step);
+}
+
+int restart_verb(const VerbOptions& options) {
+  return ask_daemon(options,
+                    {{"op", "restart"},
+                     {"tunnel", options.name},
+                     {"rolling", options.rolling},
+                     {"deadline_ms", options.deadline.count()}},
+                    print_step);
+}
+
+int failback_verb(const VerbOptions& options) {
+  return ask_daemon(options, {{"op", "failback"}, {"bundle", options.name}}, print_step);
+}
+
+int confirm_verb(const VerbOptions& options) {
+  const int code = ask_daemon(options, {{"op", "confirm"}}, print_step);
+  if (code == 0) print("confirmed: what was applied stays");
+  return code;
+}
+
+int explain_verb(const VerbOptions& options) {
+  const json request{{"op", "explain"},
+                     {"source", options.source},
+                     {"destination", options.destination},
+                     {"protocol", options.protocol},
+                     {"source_port", options.source_port},
+                     {"destination_port", options.destination_port},
+                     {"in", options.in}};
+  return ask_daemon(options, request, [&](const json& line) {
+    std::fputs(options.json ? (line.dump(2) + "\n").c_str()
+                            : explanation(line.at("ours"), line.at("peers")).c_str(),
+               stdout);
+  });
 }
 
 int down_verb(const VerbOptions& options) {

@@ -14,7 +14,15 @@ struct VerbOptions {
   std::string file;  // cluster.yaml
   std::chrono::milliseconds timeout{30000};
   bool wait_peers = false;
+  std::chrono::milliseconds confirm{0};  // 0: needs no confirmation
   bool json = false;
+  bool follow = false;
+  std::string name;  // of a tunnel or a bundle
+  std::chrono::milliseconds deadline{0};
+  bool rolling = false;
+  std::string source, destination, protocol;  // of a flow
+  std::uint16_t source_port = 0, destination_port = 0;
+  bool in = false;
 };
 
 /// `--node`, else $TUNORCH_NODE (both arrive as `given`), else /etc/tunorch/node, else the host
@@ -25,7 +33,14 @@ int validate_verb(const VerbOptions& options);
 /// 0: nothing to do, 2: there are changes, 1: error.
 int plan_verb(const VerbOptions& options);
 int apply_verb(const VerbOptions& options);
+int confirm_verb(const VerbOptions& options);
 int status_verb(const VerbOptions& options);
+int events_verb(const VerbOptions& options);
+int drain_verb(const VerbOptions& options);
+int undrain_verb(const VerbOptions& options);
+int restart_verb(const VerbOptions& options);
+int failback_verb(const VerbOptions& options);
+int explain_verb(const VerbOptions& options);
 int down_verb(const VerbOptions& options);
 int pki_init_verb(const VerbOptions& options);
 

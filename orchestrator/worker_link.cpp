@@ -84,15 +84,31 @@ void WorkerLink::send(const worker::Request& request, const std::vector<int>& fd
     fail("cannot send '" + request.op + "' to the worker");
 }
 
-WorkerLink::Receive WorkerLink::receive(worker::Report& report) {
+WorkerLink::Receive WorkerLink::receive(worker::Report& report, std::vector<Fd>& fds) {
   const ssize_t size =
       ::recv(socket_.native_handle(), nullptr, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
   if (size < 0) return errno == EAGAIN || errno == EINTR ? Receive::nothing : Receive::closed;
   if (size == 0 || static_cast<std::size_t>(size) > worker::max_control_packet)
     return Receive::closed;
   buffer_.resize(static_cast<std::size_t>(size));
-  if (::recv(socket_.native_handle(), buffer_.data(), buffer_.size(), MSG_DONTWAIT) != size)
+  iovec data{buffer_.data(), buffer_.size()};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  alignas(cmsghdr) char control[CMSG_SPACE(max_fds * sizeof(int))] = {};
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  if (::recvmsg(socket_.native_handle(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) != size)
     return Receive::closed;
+  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
+    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+    const std::size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (std::size_t i = 0; i < count; ++i) {
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof fd);
+      fds.emplace_back(fd);
+    }
+  }
   // What a worker says is input from a less trusted process: never an exception.
   const auto json = nlohmann::json::parse(buffer_.begin(), buffer_.end(), nullptr, false);
   try {
@@ -107,12 +123,12 @@ std::optional<worker::Report> WorkerLink::receive_within(std::chrono::millisecon
   pollfd wait{socket_.native_handle(), POLLIN, 0};
   if (::poll(&wait, 1, static_cast<int>(limit.count())) <= 0) return std::nullopt;
   worker::Report report;
-  if (receive(report) != Receive::report) return std::nullopt;
+  std::vector<Fd> fds;
+  if (receive(report, fds) != Receive::report) return std::nullopt;
   return report;
 }
 
-void WorkerLink::watch(std::function<void(const worker::Report&)> on_report,
-                       std::function<void()> on_closed) {
+void WorkerLink::watch(OnReport on_report, std::function<void()> on_closed) {
   on_report_ = std::move(on_report);
   on_closed_ = std::move(on_closed);
   wait();
@@ -134,13 +150,14 @@ bool WorkerLink::receive_all() {
   constexpr int batch = 64;  // then other events have their turn
   for (int i = 0; i < batch; ++i) {
     worker::Report report;
-    switch (receive(report)) {
+    std::vector<Fd> fds;
+    switch (receive(report, fds)) {
       case Receive::nothing:
         return true;
       case Receive::closed:
         return false;
       case Receive::report:
-        on_report_(report);
+        on_report_(report, std::move(fds));
         if (!*alive) return false;
     }
   }

@@ -29,17 +29,19 @@ class WorkerLink {
   /// Waits for the next report, on an adoption, when there is nothing else to serve yet.
   std::optional<worker::Report> receive_within(std::chrono::milliseconds limit);
 
-  /// From now on: each report, and at the end that the worker closed. Either may destroy the link.
-  void watch(std::function<void(const worker::Report&)> on_report, std::function<void()> on_closed);
+  /// From now on: each report with its fds, and at the end that the worker closed. Either may
+  /// destroy the link.
+  using OnReport = std::function<void(const worker::Report&, std::vector<routing::Fd>)>;
+  void watch(OnReport on_report, std::function<void()> on_closed);
 
  private:
   void wait();
   bool receive_all();  // false: closed
   enum class Receive : std::uint8_t { report, nothing, closed };
-  Receive receive(worker::Report& report);
+  Receive receive(worker::Report& report, std::vector<routing::Fd>& fds);
 
   boost::asio::posix::stream_descriptor socket_;
-  std::function<void(const worker::Report&)> on_report_;
+  OnReport on_report_;
   std::function<void()> on_closed_;
   std::vector<char> buffer_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -14,7 +14,9 @@
 #include <system_error>
 #include <tuple>
 
+#include "routing/netlink_nexthop.hpp"
 #include "routing/netlink_route.hpp"
+#include "routing/netlink_rule.hpp"
 #include "routing/netlink_socket.hpp"
 
 namespace tunorch::routing {
@@ -26,6 +28,7 @@ namespace {
 constexpr int ifa_proto = 11;
 
 constexpr int dump_attempts = 10;
+constexpr std::uint32_t any_table = 0;  // RT_TABLE_UNSPEC
 
 [[noreturn]] void fail(const std::string& what, const Answer& answer) {
   const std::string reason = answer.reason.empty() ? "" : " (" + answer.reason + ')';
@@ -301,6 +304,154 @@ void Netlink::delete_route(const Route& route) {
       fail("delete route " + route.text(), {ESRCH, ""});
   }
   state_->perform(delete_route_message(route, state_->protocol), "delete route " + route.text());
+}
+
+// ---- nexthops
+
+NexthopAbilities Netlink::probe_nexthops(std::uint32_t scratch_id) {
+  NexthopAbilities abilities;
+  NexthopGroup group;
+  group.id = scratch_id + 2;
+  group.buckets = 8;
+  const auto tries = [&](const Message& message) {
+    const Answer answer = state_->socket.request(message.get());
+    if (!answer.ok() && abilities.reason.empty())
+      abilities.reason =
+          answer.reason.empty() ? std::generic_category().message(answer.error) : answer.reason;
+    return answer.ok();
+  };
+  constexpr int add = NLM_F_CREATE | NLM_F_EXCL;
+  const auto remove = [&](std::uint32_t id) {
+    state_->socket.request(delete_nexthop_message(id).get());
+  };
+  for (const std::uint32_t id : {scratch_id, scratch_id + 1}) {
+    if (!tries(new_nexthop_message({id, "lo"}, state_->protocol, add))) break;
+    group.members.push_back({id, 1});
+  }
+  if (group.members.size() == 2 && tries(new_group_message(group, state_->protocol, add))) {
+    abilities.resilient = true;
+    state_->socket.dump(get_counters_message(group.id).get(), [&](nlmsghdr* header) {
+      abilities.counters = !parse_counters(header).empty();
+    });
+    group.members.front().weight = 300;
+    abilities.wide_weights =
+        state_->socket
+            .request(new_group_message(group, state_->protocol, NLM_F_CREATE | NLM_F_REPLACE).get())
+            .ok();
+    remove(group.id);
+  }
+  for (const GroupMember& member : group.members) remove(member.id);
+  return abilities;
+}
+
+std::vector<NexthopObject> Netlink::nexthops() {
+  auto all = list(state_->socket, dump_nexthops_message(), "nexthops",
+                  [&](nlmsghdr* header) { return parse_nexthop(header, state_->protocol); });
+  std::ranges::sort(all, {}, &NexthopObject::id);
+  return all;
+}
+
+std::vector<NexthopGroup> Netlink::nexthop_groups() {
+  auto all = list(state_->socket, dump_nexthops_message(), "nexthop groups",
+                  [&](nlmsghdr* header) { return parse_group(header, state_->protocol); });
+  std::ranges::sort(all, {}, &NexthopGroup::id);
+  return all;
+}
+
+void Netlink::add_nexthop(const NexthopObject& nexthop) {
+  const Message message = new_nexthop_message(nexthop, state_->protocol, NLM_F_CREATE | NLM_F_EXCL);
+  state_->perform(message, "add nexthop " + std::to_string(nexthop.id) + " dev " + nexthop.dev);
+}
+
+void Netlink::add_nexthop_group(const NexthopGroup& group) {
+  const Message message = new_group_message(group, state_->protocol, NLM_F_CREATE | NLM_F_EXCL);
+  state_->perform(message, "add nexthop group " + group.text());
+}
+
+void Netlink::replace_nexthop_group(const NexthopGroup& group) {
+  const Message message = new_group_message(group, state_->protocol, NLM_F_CREATE | NLM_F_REPLACE);
+  const Answer answer = state_->socket.request(message.get());
+  if (!answer.ok()) fail("replace nexthop group " + group.text(), answer);
+}
+
+void Netlink::delete_nexthop(std::uint32_t id) {
+  state_->perform(delete_nexthop_message(id), "delete nexthop " + std::to_string(id));
+}
+
+std::vector<BucketShare> Netlink::bucket_shares(std::uint32_t group) {
+  std::chrono::milliseconds idle_timer{0};
+  for (const NexthopGroup& one : nexthop_groups())
+    if (one.id == group) idle_timer = one.idle_timer;
+  std::map<std::uint32_t, BucketShare> shares;
+  for (const Bucket& bucket :
+       list(state_->socket, dump_buckets_message(group),
+            "buckets of nexthop group " + std::to_string(group), parse_bucket)) {
+    BucketShare& share = shares[bucket.member];
+    share.id = bucket.member;
+    ++share.buckets;
+    if (bucket.idle < idle_timer) ++share.busy;
+  }
+  std::vector<BucketShare> sorted;
+  for (const auto& [id, share] : shares) sorted.push_back(share);
+  return sorted;
+}
+
+std::map<std::uint32_t, std::uint64_t> Netlink::group_packets(std::uint32_t group) {
+  std::map<std::uint32_t, std::uint64_t> packets;
+  state_->socket.dump(get_counters_message(group).get(),
+                      [&](nlmsghdr* header) { packets = parse_counters(header); });
+  return packets;
+}
+
+// ---- rules
+
+std::vector<Rule> Netlink::rules() {
+  std::vector<Rule> all;
+  for (const int family : {AF_INET, AF_INET6})
+    std::ranges::move(list(state_->socket, dump_rules_message(family), "rules",
+                           [&](nlmsghdr* header) { return parse_rule(header, state_->protocol); }),
+                      std::back_inserter(all));
+  std::ranges::sort(all);
+  return all;
+}
+
+void Netlink::add_rule(const Rule& rule) {
+  state_->perform(rule_message(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, rule, state_->protocol),
+                  "add rule " + rule.text());
+}
+
+void Netlink::delete_rule(const Rule& rule) {
+  state_->perform(rule_message(RTM_DELRULE, 0, rule, state_->protocol),
+                  "delete rule " + rule.text());
+}
+
+// ---- questions
+
+Decision Netlink::decide(const FlowKey& flow) {
+  Decision decision;
+  Answer answer = state_->socket.dump(decide_message(flow, true).get(), [&](nlmsghdr* header) {
+    decision.route = parse_route(header, any_table);
+  });
+  if (answer.ok())
+    answer = state_->socket.dump(decide_message(flow, false).get(), [&](nlmsghdr* header) {
+      if (nlattr* device = nlmsg_find_attr(header, sizeof(rtmsg), RTA_OIF))
+        decision.dev = device_name(nla_get_u32(device));
+    });
+  decision.error = answer.error;
+  return decision;
+}
+
+bool Netlink::carrier(const std::string& dev) {
+  ifinfomsg info{};
+  info.ifi_index = static_cast<int>(if_nametoindex(dev.c_str()));
+  bool carrier = false;
+  const Answer answer =
+      state_->socket.dump(make_message(RTM_GETLINK, 0, info).get(), [&](nlmsghdr* header) {
+        const auto link = parse_link(header);
+        carrier = link && link->carrier;
+      });
+  if (info.ifi_index == 0 || !answer.ok()) fail("read link " + dev, {ENODEV, answer.reason});
+  return carrier;
 }
 
 }  // namespace tunorch::routing

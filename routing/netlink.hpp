@@ -33,7 +33,8 @@ class Netlink {
   std::vector<Address> addresses();
   /// Addresses whatever their protocol, on any device (to name conflicts).
   std::vector<Address> all_addresses();
-  /// Every IPv4 and IPv6 unicast and unreachable route of `table`, ours and foreign, sorted by dst.
+  /// Every IPv4 and IPv6 unicast and unreachable route of `table` (0: of all), ours and foreign,
+  /// sorted by dst.
   /// Nexthop flags (dead, linkdown) are not part of it, and a lone nexthop has weight 1.
   std::vector<Route> routes(std::uint32_t table = 254);
   /// Devices that hold an IPv6 default route learned from router advertisements (RTPROT_RA).

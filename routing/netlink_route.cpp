@@ -16,6 +16,8 @@ namespace tunorch::routing {
 
 namespace {
 
+constexpr int rta_nh_id = 30;  // RTA_NH_ID, which libnl 3.7 does not know
+
 using NlAddr = std::unique_ptr<nl_addr, FreeWith<nl_addr_put>>;
 using NlRoute = std::unique_ptr<rtnl_route, FreeWith<rtnl_route_put>>;
 
@@ -125,13 +127,41 @@ std::optional<RouteType> type_of(rtnl_route* raw) {
 
 }  // namespace
 
+Message decide_message(const FlowKey& flow, bool whole) {
+  rtmsg header{};
+  header.rtm_family = static_cast<unsigned char>(family_of(flow.destination));
+  header.rtm_src_len = flow.source.length;
+  header.rtm_dst_len = flow.destination.length;
+  if (whole) header.rtm_flags |= RTM_F_FIB_MATCH;
+  Message message = make_message(RTM_GETROUTE, 0, header);
+  const int size = flow.destination.v6 ? 16 : 4;
+  bool fits = nla_put(message.get(), RTA_SRC, size, flow.source.bytes.data()) == 0 &&
+              nla_put(message.get(), RTA_DST, size, flow.destination.bytes.data()) == 0;
+  if (flow.protocol != 0)
+    fits = fits && nla_put_u8(message.get(), RTA_IP_PROTO, flow.protocol) == 0;
+  // Ports are in network byte order (net/ipv4/ip_output.c, rtm_getroute_parse_ip_proto and
+  // callers).
+  if (flow.source_port != 0)
+    fits = fits && nla_put_u16(message.get(), RTA_SPORT, htons(flow.source_port)) == 0;
+  if (flow.destination_port != 0)
+    fits = fits && nla_put_u16(message.get(), RTA_DPORT, htons(flow.destination_port)) == 0;
+  if (flow.mark != 0) fits = fits && nla_put_u32(message.get(), RTA_MARK, flow.mark) == 0;
+  if (!flow.in_dev.empty())
+    fits = fits && nla_put_u32(message.get(), RTA_IIF, if_nametoindex(flow.in_dev.c_str())) == 0;
+  if (!fits) throw std::bad_alloc();
+  return message;
+}
+
 Message new_route_message(const Route& route, std::uint8_t protocol, int flags) {
   const NlRoute raw = to_nl_identity(route, protocol);
   if (route.src) rtnl_route_set_pref_src(raw.get(), to_nl(*route.src).get());
   for (const Nexthop& nexthop : route.nexthops) add_nexthop(raw.get(), nexthop);
-  nl_msg* message = nullptr;
-  if (rtnl_route_build_add_request(raw.get(), flags, &message) < 0) throw std::bad_alloc();
-  return Message(message);
+  nl_msg* built = nullptr;
+  if (rtnl_route_build_add_request(raw.get(), flags, &built) < 0) throw std::bad_alloc();
+  Message message(built);
+  if (route.nexthop_id != 0 && nla_put_u32(message.get(), rta_nh_id, route.nexthop_id) < 0)
+    throw std::bad_alloc();
+  return message;
 }
 
 Message delete_route_message(const Route& route, std::uint8_t protocol) {
@@ -155,19 +185,22 @@ std::optional<Route> parse_route(nlmsghdr* header, std::uint32_t table) {
   const NlRoute raw(parsed);
   const auto type = type_of(raw.get());
   const auto dst = from_nl(rtnl_route_get_dst(raw.get()));
-  if (!type || !dst || rtnl_route_get_table(raw.get()) != table ||
+  if (!type || !dst || (table != 0 && rtnl_route_get_table(raw.get()) != table) ||
       (rtnl_route_get_flags(raw.get()) & RTM_F_CLONED) != 0)
     return std::nullopt;
 
   Route route;
   route.dst = *dst;
   route.type = *type;
-  route.table = table;
+  route.table = rtnl_route_get_table(raw.get());
   route.metric = rtnl_route_get_priority(raw.get());
   route.src = from_nl(rtnl_route_get_pref_src(raw.get()));
   route.protocol = rtnl_route_get_protocol(raw.get());
   // An unreachable IPv6 route is shown with dev lo (net/ipv6/route.c, fib6_nh_init).
-  if (*type == RouteType::unicast) route.nexthops = nexthops_of(raw.get());
+  if (nlattr* id = nlmsg_find_attr(header, sizeof(rtmsg), rta_nh_id))
+    route.nexthop_id = nla_get_u32(id);
+  else if (*type == RouteType::unicast)
+    route.nexthops = nexthops_of(raw.get());
   return route;
 }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "routing/decision.hpp"
 #include "routing/netlink_socket.hpp"
 #include "routing/route.hpp"
 
@@ -14,10 +15,14 @@ namespace tunorch::routing {
 Message new_route_message(const Route& route, std::uint8_t protocol, int flags);
 /// RTM_DELROUTE for the route of this prefix, type, table, metric and protocol.
 Message delete_route_message(const Route& route, std::uint8_t protocol);
-/// A dump of one family's routes of one table.
+/// A dump of one family's routes of one table; 0: of all tables.
 Message dump_routes_message(int family, std::uint32_t table);
 
-/// Nothing for what routes() does not list: other types, other tables, cached exceptions.
+/// The route that a packet would take: with `whole` the one that matches, else the nexthop of it.
+Message decide_message(const FlowKey& flow, bool whole);
+
+/// Nothing for what routes() does not list: other types, other tables (0: none is), cached
+/// exceptions.
 std::optional<Route> parse_route(nlmsghdr* header, std::uint32_t table);
 
 std::string device_name(unsigned index);  // "if7" for one that is gone, as iproute2 prints it

@@ -33,7 +33,7 @@ struct NexthopGroup {
   std::uint16_t buckets = 256;                    // fixed once the group is made
   std::chrono::milliseconds idle_timer{1000};     // in whole 10 ms, as the kernel keeps it
   std::chrono::milliseconds unbalanced_timer{0};  // 0: busy buckets never move
-  std::vector<GroupMember> members;               // sorted by id; never empty
+  std::vector<GroupMember> members;               // in the order given; never empty
 
   bool operator==(const NexthopGroup&) const = default;
   /// "1164000002 buckets 256 idle_timer 1s member 1160000014 weight 3 …".

@@ -89,4 +89,14 @@ Fd open_tun_queue(const std::string& name) {
   return queue;
 }
 
+bool is_attached(const Fd& queue) {
+  ifreq request{};
+  return queue.valid() && ::ioctl(queue.get(), TUNGETIFF, &request) == 0;
+}
+
+void set_carrier(const Fd& queue, bool on) {
+  int carrier = on ? 1 : 0;
+  ::ioctl(queue.get(), TUNSETCARRIER, &carrier);
+}
+
 }  // namespace tunorch::routing

@@ -91,8 +91,9 @@ class Connection final : public EventHandler {
   Clock::time_point since() const { return since_; }  // of its present state
   std::vector<std::string> peer_names() const { return tls_.peer_names(); }
 
-  int peer = -1;   // index of the owner's; -1 until HELLO
-  int stream = 0;  // of the peer's session
+  int peer = -1;    // index of the owner's; -1 until HELLO
+  int stream = 0;   // of the peer's session
+  int version = 1;  // of the wire, as agreed
 
  private:
   void enter(ConnectionState state);

@@ -33,14 +33,14 @@ std::map<std::string, std::uint64_t> Drops::by_name() const {
 
 DataPath::DataPath(Poller& poller, Tun tun)
     : poller_(poller), tun_(std::move(tun)), scrap_(max_data_bytes) {
-  for (std::size_t i = 0; i < tun_.queues().size(); ++i) {
-    queues_.push_back(std::make_unique<Queue>(*this, i));
-    poller_.add(tun_.queues()[i].get(), EPOLLIN, *queues_.back());
+  for (const Fd& queue : tun_.queues()) {
+    queues_.push_back(std::make_unique<Queue>(*this, queue, true));
+    poller_.add(queue.get(), EPOLLIN, *queues_.back());
   }
 }
 
 DataPath::~DataPath() {
-  for (const Fd& queue : tun_.queues()) poller_.remove(queue.get());
+  for (const auto& queue : queues_) poller_.remove(queue->fd.get());
 }
 
 void DataPath::set_peers(std::vector<Peer>& peers, bool listener, bool isolate) {
@@ -69,13 +69,17 @@ void DataPath::sessions_changed() {
 
 void DataPath::pause() {
   paused_ = true;
-  for (const Fd& queue : tun_.queues()) poller_.modify(queue.get(), 0);
+  watch_queues(0);
 }
 
 void DataPath::resume() {
   if (!paused_) return;
   paused_ = false;
-  for (const Fd& queue : tun_.queues()) poller_.modify(queue.get(), EPOLLIN);
+  watch_queues(EPOLLIN);
+}
+
+void DataPath::watch_queues(std::uint32_t events) {
+  for (const auto& queue : queues_) poller_.modify(queue->fd.get(), events);
 }
 
 /// The packet's session's connection; null, and counted, where it has none.
@@ -105,7 +109,8 @@ Connection* DataPath::stream_for(const std::uint8_t* payload, std::size_t size) 
   return stream;
 }
 
-void DataPath::send(Connection& to, Connection* landed, const std::uint8_t* payload,
+/// False, and counted, where there is no room.
+bool DataPath::send(Connection& to, Connection* landed, const std::uint8_t* payload,
                     std::size_t size) {
   if (&to == landed) {
     to.commit(size);
@@ -113,23 +118,25 @@ void DataPath::send(Connection& to, Connection* landed, const std::uint8_t* payl
     to.flush();
     if (!to.is_live() || !to.append_data(payload, size)) {
       ++drops_.backlog;
-      return;
+      return false;
     }
   }
   if (to.batch_is_full())
     to.flush();
   else if (std::ranges::find(touched_, &to) == touched_.end())
     touched_.push_back(&to);
+  return true;
 }
 
 /// A packet is read straight to the end of the out-buffer of the session that got the last one, and
 /// copied only if it is for another. With one session a full buffer stops the reading, so that the
 /// kernel's queue fills and senders slow down; with several, the full one's packets are dropped and
 /// the others go on.
-void DataPath::drain(std::size_t queue) {
-  if (paused_ || !peers_) return;
+bool DataPath::drain(Queue& queue) {
+  if (paused_ || !peers_) return false;
   touched_.clear();
-  for (int i = 0; i < reads_a_turn; ++i) {
+  bool more = true;
+  for (int i = 0; i < reads_a_turn && more; ++i) {
     if (!last_ || !last_->is_live()) {
       last_ = nullptr;
       for (const Peer& peer : *peers_)
@@ -142,25 +149,52 @@ void DataPath::drain(std::size_t queue) {
       to = landed->is_live() ? landed->landing() : nullptr;
       if (!to && live_sessions_ <= 1) {
         if (landed->is_live()) pause();
-        break;
+        more = false;
+        continue;
       }
     }
     if (!to) {
       to = scrap_.data();
       landed = nullptr;
     }
-    const ssize_t size = tun_.read(queue, to, max_data_bytes);
+    const ssize_t size = Tun::read(queue.fd, to, max_data_bytes);
     if (size < 0) {
-      if (errno == EBADFD) device_gone_ = true;
-      break;
+      if (errno == EBADFD && queue.own) device_gone_ = true;
+      more = false;
+      continue;
     }
     if (static_cast<std::size_t>(size) <= vnet_header_bytes) continue;
     Connection* stream = stream_for(to, static_cast<std::size_t>(size));
-    if (!stream) continue;
-    send(*stream, landed, to, static_cast<std::size_t>(size));
-    last_ = stream;
+    const bool sent = stream && send(*stream, landed, to, static_cast<std::size_t>(size));
+    if (stream) last_ = stream;
+    if (!queue.own) ++(sent ? carried_.packets : carried_.lost);
   }
   for (Connection* connection : touched_) connection->flush();
+  return more;
+}
+
+// ---- what is stranded in a dead worker's queues ----
+
+void DataPath::carry(std::vector<Fd> queues) {
+  if (carries()) finish_carrying();
+  carried_queues_ = std::move(queues);
+  for (const Fd& fd : carried_queues_) {
+    queues_.push_back(std::make_unique<Queue>(*this, fd, false));
+    poller_.add(fd.get(), EPOLLIN, *queues_.back());
+    if (paused_) poller_.modify(fd.get(), 0);
+    while (drain(*queues_.back())) continue;
+  }
+}
+
+DataPath::Carried DataPath::finish_carrying() {
+  for (const auto& queue : queues_)
+    if (!queue->own) {
+      drain(*queue);
+      poller_.remove(queue->fd.get());
+    }
+  std::erase_if(queues_, [](const auto& queue) { return !queue->own; });
+  carried_queues_.clear();
+  return std::exchange(carried_, {});
 }
 
 // ---- from a peer ----

@@ -46,6 +46,16 @@ class DataPath {
   void sessions_changed();
   void resume();
 
+  /// Takes over the queues of a tunnel whose worker died: what is stranded there goes out by this
+  /// one until `finish_carrying`. Of older ones it then lets go.
+  void carry(std::vector<Fd> queues);
+  struct Carried {
+    std::uint64_t packets = 0, lost = 0;
+  };
+  bool carries() const { return !carried_queues_.empty(); }
+  /// A last drain, and it lets go of them.
+  Carried finish_carrying();
+
   /// The device was deleted under us.
   bool device_gone() const { return device_gone_; }
   const Tun& tun() const { return tun_; }
@@ -54,26 +64,30 @@ class DataPath {
  private:
   class Queue final : public EventHandler {
    public:
-    Queue(DataPath& path, std::size_t index) : path_(path), index_(index) {}
+    Queue(DataPath& path, const Fd& fd, bool own) : path(path), fd(fd), own(own) {}
     void on_events(std::uint32_t events) override {
       // A TUN shows EPOLLERR only when its device is gone (tun_chr_poll() in drivers/net/tun.c).
-      if (events & EPOLLERR) path_.device_gone_ = true;
-      path_.drain(index_);
+      if ((events & EPOLLERR) && own) path.device_gone_ = true;
+      path.drain(*this);
     }
 
-   private:
-    DataPath& path_;
-    std::size_t index_;
+    DataPath& path;
+    const Fd& fd;
+    bool own;  // else it is one of a tunnel whose worker died
   };
 
-  void drain(std::size_t queue);
+  /// Reads for a bounded while; false where there is nothing more to read, or no room for it.
+  bool drain(Queue& queue);
   void pause();
+  void watch_queues(std::uint32_t events);
   Connection* stream_for(const std::uint8_t* payload, std::size_t size);
-  void send(Connection& to, Connection* landed, const std::uint8_t* payload, std::size_t size);
+  bool send(Connection& to, Connection* landed, const std::uint8_t* payload, std::size_t size);
 
   Poller& poller_;
   Tun tun_;
-  std::vector<std::unique_ptr<Queue>> queues_;
+  std::vector<Fd> carried_queues_;
+  Carried carried_;
+  std::vector<std::unique_ptr<Queue>> queues_;  // our own, and those carried
   std::vector<Peer>* peers_ = nullptr;
   PrefixTable table_;
   bool listener_ = false, isolate_ = true;

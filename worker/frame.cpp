@@ -19,6 +19,7 @@ bool length_fits(FrameType type, std::uint32_t length) {
   switch (type) {
     case FrameType::hello:
     case FrameType::config:
+    case FrameType::state:
     case FrameType::close:
       return length <= max_text_bytes;
     case FrameType::data:

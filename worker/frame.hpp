@@ -9,7 +9,8 @@
 namespace tunorch::worker {
 
 /// What this end speaks. A peer is accepted when the ranges overlap; the highest common is used.
-inline constexpr int wire_version = 1;
+/// 2: STATE.
+inline constexpr int wire_version = 2;
 inline constexpr int min_wire_version = 1;
 
 enum class FrameType : std::uint8_t {
@@ -18,8 +19,8 @@ enum class FrameType : std::uint8_t {
   data = 3,    // virtio_net_hdr and one packet, perhaps a GSO packet
   ping = 4,    // sequence number and the sender's clock
   pong = 5,    // the same, sent back
-  // 6 is kept for STATE: tunnels and their drains, told over a living tunnel
-  close = 7,  // the last frame: why (JSON)
+  state = 6,   // which tunnels of the bundle live and drain, as the sender sees it (JSON)
+  close = 7,   // the last frame: why (JSON)
 };
 
 /// {u8 type, u24 length of what follows, big-endian}

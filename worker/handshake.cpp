@@ -13,6 +13,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr std::size_t max_states = 64;  // tunnels of a bundle
+
 template <class T>
 std::optional<T> parse(std::string_view text) {
   const json message = json::parse(text, nullptr, false);
@@ -67,11 +69,21 @@ std::string close_text(const std::string& reason) {
   return json{{"reason", reason}}.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
+std::optional<std::string> state_text(const StateWord& word) {
+  std::string text = json(word).dump(-1, ' ', false, json::error_handler_t::replace);
+  return text.size() <= max_text_bytes ? std::optional(std::move(text)) : std::nullopt;
+}
+
 std::optional<Hello> parse_hello(std::string_view text) {
   return parse<Hello>(text);
 }
 std::optional<Config> parse_config(std::string_view text) {
   return parse<Config>(text);
+}
+std::optional<StateWord> parse_state(std::string_view text) {
+  auto word = parse<StateWord>(text);
+  if (word && word->states.size() > max_states) return std::nullopt;
+  return word;
 }
 
 std::string parse_close(std::string_view text) {

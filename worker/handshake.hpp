@@ -33,9 +33,13 @@ std::string hello_text(const Hello& hello);
 std::string config_text(const Config& config);
 std::string close_text(const std::string& reason);
 
+/// Nothing where it is too long for a frame.
+std::optional<std::string> state_text(const StateWord& word);
+
 /// Nothing where the text is not such a message.
 std::optional<Hello> parse_hello(std::string_view text);
 std::optional<Config> parse_config(std::string_view text);
+std::optional<StateWord> parse_state(std::string_view text);
 /// The reason, cut to a printable line: it is a peer's words, and goes into logs.
 std::string parse_close(std::string_view text);
 

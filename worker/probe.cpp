@@ -28,11 +28,13 @@ void Probe::answered(Ping pong, nanoseconds now) {
   decisions_.push_back(true);
 }
 
-void Probe::expire(nanoseconds now, nanoseconds timeout) {
+bool Probe::expire(nanoseconds now, nanoseconds timeout) {
+  const std::size_t before = waiting_.size();
   while (!waiting_.empty() && now - nanoseconds(waiting_.front().clock_ns) >= timeout) {
     waiting_.pop_front();
     decisions_.push_back(false);
   }
+  return waiting_.size() < before;
 }
 
 std::vector<bool> Probe::take_decisions() {

@@ -19,8 +19,8 @@ class Probe {
   Ping next(nanoseconds now);
   /// A PONG came. Answers that come too late still tell the round trip.
   void answered(Ping pong, nanoseconds now);
-  /// Decides PINGs older than `timeout` as lost.
-  void expire(nanoseconds now, nanoseconds timeout);
+  /// Decides PINGs older than `timeout` as lost; true where there was one.
+  bool expire(nanoseconds now, nanoseconds timeout);
 
   /// Decisions since the last call, in order: answered or lost.
   std::vector<bool> take_decisions();

@@ -72,6 +72,8 @@ struct StateWord {
   std::string boot;
   std::uint64_t sequence = 0;
   std::vector<TunnelState> states;
+  std::string
+      note;  // else: a question or an answer between daemons (JSON), which workers only pass
 };
 
 /// Daemon to worker. `start` carries a spec, its TUN queues and (listener) its listening sockets,
@@ -131,7 +133,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Spec, cluster, node, bundle, tun
                                                 rcvbuf_bytes, congestion, interval_ms, timeout_ms,
                                                 backoff_ms, max_backoff_ms, isolate, peers)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TunnelState, tunnel, live, draining)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(StateWord, boot, sequence, states)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(StateWord, boot, sequence, states, note)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Request, op, protocol, queues, listeners, spec, to,
                                                 word)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(SessionReport, peer, address, rtt_us, probes,

@@ -6,8 +6,8 @@
 
 namespace tunorch::worker {
 
-ssize_t Tun::read(std::size_t queue, std::uint8_t* to, std::size_t size) const {
-  return ::read(queues_[queue].get(), to, size);
+ssize_t Tun::read(const Fd& queue, std::uint8_t* to, std::size_t size) {
+  return ::read(queue.get(), to, size);
 }
 
 bool Tun::write(std::size_t queue, const std::uint8_t* from, std::size_t size) const {

@@ -17,9 +17,9 @@ class Tun {
   explicit Tun(std::vector<Fd> queues) : queues_(std::move(queues)) {}
 
   const std::vector<Fd>& queues() const { return queues_; }
-  /// Bytes of header and packet; -1 and errno as read(2): EAGAIN where the queue is empty, EBADFD
-  /// where the device was deleted.
-  ssize_t read(std::size_t queue, std::uint8_t* to, std::size_t size) const;
+  /// From any device's queue: bytes of header and packet; -1 and errno as read(2): EAGAIN where the
+  /// queue is empty, EBADFD where the device was deleted.
+  static ssize_t read(const Fd& queue, std::uint8_t* to, std::size_t size);
   /// False where the kernel does not take it.
   bool write(std::size_t queue, const std::uint8_t* from, std::size_t size) const;
 

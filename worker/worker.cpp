@@ -20,7 +20,6 @@ constexpr seconds closing_limit{1};
 constexpr seconds silence_limit{10};
 /// A worker nobody gave a spec to has no reason to be.
 constexpr seconds start_limit{30};
-constexpr milliseconds stop_limit{300};
 constexpr milliseconds deadline_interval{250};
 constexpr milliseconds idle_interval{1000};
 /// Strangers' refusals are told so many times a second, then only counted by nobody: a log is not
@@ -48,6 +47,15 @@ int Worker::run() {
       if (connections_[i]->has_more()) connections_[i]->read();
     const auto now = Clock::now();
     if (now >= next_beat_) beat(now);
+    if (!expiries_.empty() && now >= expiries_.front()) expire_pings(now);
+    if (path_ && path_->carries() && now >= carry_until_) {
+      const auto carried = path_->finish_carrying();
+      Report report = hello();
+      report.event = "carried";
+      report.packets = carried.packets;
+      report.lost = carried.lost;
+      control_.tell(report);
+    }
     if (dialer_ && !stop_at_) dialer_->dial(now);
     sweep();
     if (path_ && path_->device_gone()) give_up("the device was deleted");
@@ -58,8 +66,10 @@ int Worker::run() {
 
 Worker::Clock::time_point Worker::next_due() const {
   auto due = next_beat_;
+  if (!expiries_.empty()) due = std::min(due, expiries_.front());
   if (dialer_ && !stop_at_) due = std::min(due, dialer_->next_due());
   if (stop_at_) due = std::min(due, *stop_at_);
+  if (path_ && path_->carries()) due = std::min(due, carry_until_);
   if (!connections_.empty()) due = std::min(due, Clock::now() + deadline_interval);
   return due;
 }
@@ -70,120 +80,6 @@ void Worker::sweep() {
     return connection->state() == ConnectionState::dead;
   });
   control_.sweep();
-}
-
-// ---- requests ----
-
-Report Worker::hello() const {
-  Report report;
-  report.event = "hello";
-  if (!spec_) return report;
-  report.tunnel = spec_->tunnel;
-  report.digest = spec_->digest;
-  return report;
-}
-
-std::vector<Report> Worker::replay() const {
-  std::vector<Report> reports;
-  for (const Peer& peer : peers_)
-    if (peer.announced) reports.push_back(report("session_up", peer));
-  return reports;
-}
-
-void Worker::on_request(const Request& request, std::vector<Fd> fds) {
-  if (request.protocol != control_protocol) {
-    give_up("the daemon speaks control protocol " + std::to_string(request.protocol) +
-            ", this worker " + std::to_string(control_protocol));
-  } else if (request.op == "start" && !spec_) {
-    start(request, std::move(fds));
-  } else if (request.op == "update" && spec_) {
-    update(request.spec);
-  } else if (request.op == "queues" && spec_) {
-    hand_over_fds();
-  } else if (request.op == "stop") {
-    stop("the node takes this tunnel down");
-  }
-}
-
-void Worker::start(const Request& request, std::vector<Fd> fds) {
-  if (request.queues < 1 || fds.size() != static_cast<std::size_t>(request.queues) +
-                                              static_cast<std::size_t>(request.listeners))
-    return give_up("the start request came with the wrong number of descriptors");
-  spec_ = request.spec;
-  if (spec_->peers.empty()) return give_up("the spec has no peers");
-  try {
-    tls_.emplace(*spec_);
-  } catch (const std::runtime_error& error) {
-    return give_up(error.what());
-  }
-  spec_->key_pem.clear();  // OpenSSL has it now
-  std::vector<Fd> queues;
-  for (std::size_t i = 0; i < fds.size(); ++i)
-    (i < static_cast<std::size_t>(request.queues) ? queues : listening_)
-        .push_back(std::move(fds[i]));
-  path_.emplace(poller_, Tun(std::move(queues)));
-  for (const PeerSpec& peer : spec_->peers) peers_.push_back({peer, {}, {}, false, {}});
-  path_->set_peers(peers_, spec_->listener, spec_->isolate);
-  if (spec_->listener)
-    door_.emplace(poller_, listening_, *this);
-  else
-    dialer_.emplace(*spec_, *this);
-  Report ready = hello();
-  ready.event = "ready";
-  control_.tell(ready);
-  next_beat_ = Clock::now();
-}
-
-/// Sessions of peers that stay are not touched.
-void Worker::update(const Spec& spec) {
-  std::vector<Peer> peers;
-  for (const PeerSpec& wanted : spec.peers) {
-    const auto old =
-        std::ranges::find(peers_, wanted.node, [](const Peer& peer) { return peer.spec.node; });
-    Peer peer = old == peers_.end() ? Peer{} : std::move(*old);
-    if (old != peers_.end()) old->streams.clear();
-    peer.spec = wanted;
-    peers.push_back(std::move(peer));
-  }
-  for (Peer& gone : peers_)
-    for (Connection* connection : gone.streams)
-      if (connection) connection->close("node " + gone.spec.node + " was taken out of the bundle");
-  peers_ = std::move(peers);
-  for (std::size_t i = 0; i < peers_.size(); ++i)
-    for (Connection* connection : peers_[i].streams)
-      if (connection) connection->peer = static_cast<int>(i);
-  spec_->peers = spec.peers;
-  spec_->digest = spec.digest;
-  spec_->interval_ms = spec.interval_ms;
-  spec_->timeout_ms = spec.timeout_ms;
-  if (dialer_) dialer_->configure(spec);
-  path_->set_peers(peers_, spec_->listener, spec_->isolate);
-}
-
-void Worker::hand_over_fds() {
-  Report report = hello();
-  report.event = "queues";
-  std::vector<int> fds;
-  for (const Fd& fd : path_->tun().queues()) fds.push_back(fd.get());
-  for (const Fd& fd : listening_) fds.push_back(fd.get());
-  report.queues = static_cast<int>(path_->tun().queues().size());
-  report.listeners = static_cast<int>(listening_.size());
-  control_.tell(report, fds);
-}
-
-void Worker::stop(const std::string& reason) {
-  if (stop_at_) return;
-  door_.reset();
-  for (const auto& connection : connections_) let_go(*connection, reason);
-  stop_at_ = Clock::now() + stop_limit;
-}
-
-void Worker::give_up(const std::string& reason) {
-  Report report = hello();
-  report.event = "failed";
-  report.reason = reason;
-  control_.tell(report);
-  exit_status_ = 1;
 }
 
 // ---- connections ----
@@ -254,6 +150,8 @@ void Worker::on_frame(Connection& connection, FrameType type, std::uint8_t* payl
         peers_[static_cast<std::size_t>(connection.peer)].probe->answered(read_ping(payload),
                                                                           monotonic(Clock::now()));
         return;
+      case FrameType::state:
+        return on_state(connection, text_of(payload, size));
       case FrameType::close:
         return connection.fail("the peer closed: " + parse_close(text_of(payload, size)));
       default:
@@ -287,7 +185,9 @@ void Worker::on_hello(Connection& connection, std::string_view text) {
       std::ranges::find(peers_, hello->node, [](const Peer& peer) { return peer.spec.node; });
   connection.peer = static_cast<int>(found - peers_.begin());
   connection.stream = hello->stream;
-  connection.send(FrameType::config, config_text(make_config(*spec_, *hello)));
+  const Config config = make_config(*spec_, *hello);
+  connection.version = config.version;
+  connection.send(FrameType::config, config_text(config));
   if (connection.state() == ConnectionState::greeting) begin_stream(connection, *found);
 }
 
@@ -305,9 +205,19 @@ void Worker::on_config(Connection& connection, std::string_view text) {
   if (tuning.congestion == "auto") tuning.congestion = config->congestion;
   tune_socket(connection.fd(), tuning);
   connection.peer = 0;
+  connection.version = config->version;
   begin_stream(connection, peers_.front());
   dialer_->on_live(connection.stream);
   announce(peers_.front());
+}
+
+void Worker::on_state(Connection& connection, std::string_view text) {
+  const Peer& peer = peers_[static_cast<std::size_t>(connection.peer)];
+  auto word = parse_state(text);
+  if (!word) return connection.fail("the peer broke the protocol: a STATE that cannot be read");
+  Report told = report("told", peer);
+  told.word = std::move(*word);
+  control_.tell(told);
 }
 
 void Worker::on_ping(Connection& connection, const std::uint8_t* payload) {
@@ -389,16 +299,35 @@ void Worker::beat(Clock::time_point now) {
     return;
   }
   next_beat_ = now + milliseconds(spec_->interval_ms);
-  Report heartbeat = hello();
-  heartbeat.event = "heartbeat";
   for (Peer& peer : peers_) {
     Connection* stream = peer.live_stream();
     if (!stream) continue;
-    peer.probe->expire(monotonic(now), milliseconds(spec_->timeout_ms));
     std::uint8_t payload[ping_bytes];
     write_ping(payload, peer.probe->next(monotonic(now)));
     stream->send(FrameType::ping, text_of(payload, sizeof payload));
-    if (!peer.announced || !peer.probe) continue;
+  }
+  expiries_.push_back(now + milliseconds(spec_->timeout_ms));
+  expire_pings(now);
+  tell_heartbeat();
+}
+
+/// PINGs go out to all at one time, so their answers are due at one time. A loss is told at once:
+/// the routes wait for it.
+void Worker::expire_pings(Clock::time_point now) {
+  bool any = false;
+  while (!expiries_.empty() && expiries_.front() <= now) expiries_.pop_front();
+  for (Peer& peer : peers_)
+    if (peer.probe && peer.probe->expire(monotonic(now), milliseconds(spec_->timeout_ms)))
+      any = true;
+  if (any) tell_heartbeat();
+}
+
+void Worker::tell_heartbeat() {
+  Report heartbeat = hello();
+  heartbeat.event = "heartbeat";
+  for (Peer& peer : peers_) {
+    const Connection* stream = peer.live_stream();
+    if (!stream || !peer.announced || !peer.probe) continue;
     heartbeat.sessions.push_back({peer.spec.node, stream->address(), peer.probe->rtt_us(),
                                   peer.probe->take_decisions(), peer.counters.tx_bytes,
                                   peer.counters.rx_bytes, peer.counters.tx_packets,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -51,11 +52,14 @@ class Worker final : public Control::Owner, public Connection::Owner, public Con
   void start(const Request& request, std::vector<Fd> fds);
   void update(const Spec& spec);
   void hand_over_fds();
+  void tell(const Request& request);
+  void carry(std::vector<Fd> queues);
   void stop(const std::string& reason);
   void give_up(const std::string& reason);
 
   void on_hello(Connection& connection, std::string_view text);
   void on_config(Connection& connection, std::string_view text);
+  void on_state(Connection& connection, std::string_view text);
   void on_ping(Connection& connection, const std::uint8_t* payload);
   void begin_stream(Connection& connection, Peer& peer);
   void end_stream(Connection& connection, const std::string& reason);
@@ -64,6 +68,8 @@ class Worker final : public Control::Owner, public Connection::Owner, public Con
   Report report(const std::string& event, const Peer& peer, const std::string& reason = "") const;
 
   void beat(Clock::time_point now);
+  void expire_pings(Clock::time_point now);
+  void tell_heartbeat();
   void check_deadlines(Clock::time_point now);
   void sweep();
   Clock::time_point next_due() const;
@@ -80,10 +86,12 @@ class Worker final : public Control::Owner, public Connection::Owner, public Con
   std::optional<Door> door_;
   std::optional<Dialer> dialer_;
   Clock::time_point next_beat_{};
+  std::deque<Clock::time_point> expiries_;  // when the PINGs of a beat count as lost
   int refusals_this_second_ = 0;
   Clock::time_point refusals_since_{};
   std::optional<int> exit_status_;
   std::optional<Clock::time_point> stop_at_;
+  Clock::time_point carry_until_{};
 };
 
 }  // namespace tunorch::worker

@@ -9,7 +9,7 @@ import time
 
 from lab import CLUSTER, Flows, LabTest, cluster, netlink_writes, wait_for
 
-TUNNEL_KEYS = {"name", "engine", "dev", "pid", "worker", "health", "weight", "rtt_us", "tx_bytes",
+TUNNEL_KEYS = {"name", "engine", "dev", "pid", "worker", "health", "drain", "weight", "rtt_us", "tx_bytes",
                "rx_bytes", "restarts", "reason", "dropped"}
 
 
@@ -156,8 +156,8 @@ class ChangedFile(LabTest):
         self.lab.up()
         tunnels = [{"weight": 1}] * 4
         for output in self.change(tunnels=[{"weight": 5}] + tunnels[1:]):
-            changed = [line.split()[:2] for line in output.splitlines() if line.startswith("  ~")]
-            self.assertEqual(changed, [["~", "route:"]] * 2)
+            changed = [line.split(":")[0] for line in output.splitlines() if line.startswith("  ~")]
+            self.assertEqual(changed, ["  ~ nexthop group"])
         for output in self.change(tunnels=5):
             self.assertIn("+ tun backbone-4", output)
             self.assertNotIn("~ tun", output)

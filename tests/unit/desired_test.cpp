@@ -45,10 +45,35 @@ TEST(SelectNode, RoutesCarryTheNodesInnerAddressOfTheirFamilyAsSource) {
   EXPECT_EQ(select_node(sample_cluster(), "branch").routes[1].src, std::nullopt);
 }
 
-TEST(SelectNode, OnlyIPv6MembersHaveAGateway) {
-  const Desired edge = select_node(sample_cluster(), "edge");
-  EXPECT_FALSE(edge.routes[0].members[0].gateway);
-  EXPECT_EQ(edge.routes[1].members[0].gateway, prefix("fe80::1"));
+TEST(SelectNode, HasAGroupForEachPeerWithIdsOfItsOwn) {
+  const Desired gateway = select_node(sample_cluster(), "gateway");
+  ASSERT_EQ(gateway.groups.size(), 2u);
+  EXPECT_EQ(gateway.find_group("branch")->id, group_id_base + 6);
+  EXPECT_EQ(gateway.groups[0].gateway6, prefix("fe80::2"));
+  EXPECT_EQ(gateway.groups[0].members[0].tunnel, "backbone-0");
+  EXPECT_EQ(gateway.groups[0].members[0].weight, 3u);
+  EXPECT_EQ(gateway.tunnels[1].nexthop_id, nexthop_id_base + 15);
+}
+
+TEST(SelectNode, ASlashZeroGoesIntoATableOfItsOwnBehindRules) {
+  Cluster cluster = sample_cluster();
+  cluster.nodes[0].subnets = {prefix("0.0.0.0/0")};
+  const Desired edge = select_node(cluster, "edge");
+  EXPECT_TRUE(edge.full_tunnel());
+  EXPECT_EQ(edge.routes[0].table, 254u);
+  EXPECT_EQ(edge.routes[2].table, full_tunnel_table);
+  EXPECT_EQ(edge.rules.size(), 8u) << "four of each family";
+  EXPECT_THAT(select_node(sample_cluster(), "edge").rules, testing::IsEmpty());
+}
+
+TEST(SelectNode, APolicyPutsTheRoutesIntoItsTable) {
+  Cluster cluster = sample_cluster();
+  cluster.bundles[0].policy = {1000, {prefix("192.168.50.0/24")}, 7};
+  const Desired edge = select_node(cluster, "edge");
+  for (const DesiredRoute& route : edge.routes) EXPECT_EQ(route.table, 1000u);
+  ASSERT_EQ(edge.rules.size(), 3u) << "one of IPv4 by source, two by mark";
+  EXPECT_EQ(edge.rules[0].from, prefix("192.168.50.0/24"));
+  EXPECT_EQ(edge.rules[2].fwmark, 7u);
 }
 
 TEST(SelectNode, BothEndsOfATunnelShareALinkSubnetAndNoTwoTunnelsDo) {

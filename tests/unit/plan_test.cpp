@@ -43,24 +43,38 @@ void perform_all(Observed& observed, const std::vector<Step>& steps) {
   for (const Step& step : steps) record(observed, step);
 }
 
-class PlanTest : public testing::Test {
+/// Everything holds with nexthop groups (true) and with multipath routes (false).
+class PlanTest : public testing::TestWithParam<bool> {
  protected:
+  PlanTest() { observed.abilities = {GetParam(), true, true, "not here"}; }
   void apply() { perform_all(observed, make_plan(desired, observed, health).steps); }
   void apply_healthy() {
     apply();
     for (auto& [tunnel, worker] : observed.workers) worker.state = WorkerState::running;
+    for (routing::Link& link : observed.links) link.carrier = true;
     health = all_up(desired);
     apply();
   }
   void set(const std::string& tunnel, Health state, bool connected) {
-    health[tunnel]["gateway"] = {state, connected};
+    health["gateway"][tunnel] = {state, connected};
   }
   std::vector<std::string> members(const char* dst = "10.77.0.1") const {
     std::vector<std::string> devices;
-    for (const routing::Route& route : observed.routes)
-      if (route.dst == prefix(dst) && route.type == routing::RouteType::unicast)
-        for (const auto& nexthop : route.nexthops) devices.push_back(nexthop.dev);
+    for (const routing::Route& route : observed.carriage.routes) {
+      if (route.dst != prefix(dst) || route.type != routing::RouteType::unicast) continue;
+      for (const auto& nexthop : route.nexthops) devices.push_back(nexthop.dev);
+      for (const auto& [tunnel, weight] : group_weights(route.nexthop_id))
+        devices.push_back(tunnel);
+    }
     return devices;
+  }
+  std::map<std::string, unsigned> group_weights(std::uint32_t id) const {
+    std::map<std::string, unsigned> weights;
+    for (const auto& group : observed.carriage.groups)
+      for (const auto& member : group.members)
+        for (const auto& nexthop : observed.carriage.nexthops)
+          if (group.id == id && nexthop.id == member.id) weights[nexthop.dev] = member.weight;
+    return weights;
   }
 
   Desired desired = select_node(sample_cluster(), "edge");
@@ -68,7 +82,7 @@ class PlanTest : public testing::Test {
   HealthTable health;
 };
 
-TEST_F(PlanTest, OrdersSettingsDevicesAddressesWorkersRoutes) {
+TEST_P(PlanTest, OrdersSettingsDevicesAddressesWorkersRoutes) {
   std::vector<std::size_t> kinds;
   for (const Step& step : make_plan(desired, observed, health).steps) {
     const auto* setting = std::get_if<SysctlStep>(&step);
@@ -79,20 +93,21 @@ TEST_F(PlanTest, OrdersSettingsDevicesAddressesWorkersRoutes) {
   EXPECT_TRUE(std::ranges::is_sorted(kinds));
 }
 
-TEST_F(PlanTest, FallbackRoutesComeBeforeAnyTunnelIsHealthy) {
+TEST_P(PlanTest, FallbackRoutesComeBeforeAnyTunnelIsHealthy) {
   apply();
-  EXPECT_THAT(observed.routes, SizeIs(3));
-  for (const auto& route : observed.routes) EXPECT_EQ(route.type, routing::RouteType::unreachable);
+  EXPECT_THAT(observed.carriage.routes, SizeIs(3));
+  for (const auto& route : observed.carriage.routes)
+    EXPECT_EQ(route.type, routing::RouteType::unreachable);
 }
 
-TEST_F(PlanTest, ASecondPlanIsEmpty) {
+TEST_P(PlanTest, ASecondPlanIsEmpty) {
   apply();
   EXPECT_THAT(texts(make_plan(desired, observed, health).steps), IsEmpty());
   apply_healthy();
   EXPECT_THAT(texts(make_plan(desired, observed, health).steps), IsEmpty());
 }
 
-TEST_F(PlanTest, ADownTunnelLeavesEveryRouteAndComesBack) {
+TEST_P(PlanTest, ADownTunnelLeavesEveryRouteAndComesBack) {
   apply_healthy();
   set("backbone-1", Health::down, false);
   apply();
@@ -103,7 +118,7 @@ TEST_F(PlanTest, ADownTunnelLeavesEveryRouteAndComesBack) {
   EXPECT_THAT(members(), ElementsAre("backbone-0", "backbone-1", "backbone-2", "backbone-3"));
 }
 
-TEST_F(PlanTest, AnUnknownTunnelIsOutAtAColdStartAndUnchangedAfterAdoption) {
+TEST_P(PlanTest, AnUnknownTunnelIsOutAtAColdStartAndUnchangedAfterAdoption) {
   apply();
   set("backbone-1", Health::unknown, true);
   apply();
@@ -114,8 +129,8 @@ TEST_F(PlanTest, AnUnknownTunnelIsOutAtAColdStartAndUnchangedAfterAdoption) {
   EXPECT_THAT(members(), SizeIs(4));
 }
 
-TEST_F(PlanTest, ProbesAloneDoNotUndercutMinLive) {
-  for (DesiredRoute& route : desired.routes) route.min_live = 2;
+TEST_P(PlanTest, ProbesAloneDoNotUndercutMinLive) {
+  for (DesiredGroup& group : desired.groups) group.min_live = 2;
   apply_healthy();
   for (const char* tunnel : {"backbone-0", "backbone-1", "backbone-2", "backbone-3"})
     set(tunnel, Health::down, true);
@@ -123,27 +138,27 @@ TEST_F(PlanTest, ProbesAloneDoNotUndercutMinLive) {
   EXPECT_THAT(members(), SizeIs(2));
 }
 
-TEST_F(PlanTest, ALostSessionLeavesTheRouteWhateverMinLiveSays) {
+TEST_P(PlanTest, ALostSessionLeavesTheRouteWhateverMinLiveSays) {
   apply_healthy();
   for (const char* tunnel : {"backbone-0", "backbone-1", "backbone-2", "backbone-3"})
     set(tunnel, Health::down, false);
   apply();
   EXPECT_THAT(members(), IsEmpty());
-  EXPECT_THAT(observed.routes, SizeIs(3)) << "the unreachable routes stay";
+  EXPECT_THAT(observed.carriage.routes, SizeIs(3)) << "the unreachable routes stay";
 }
 
-TEST_F(PlanTest, WithdrawLeavesNoFallback) {
+TEST_P(PlanTest, WithdrawLeavesNoFallback) {
   for (DesiredRoute& route : desired.routes) route.fallback = false;
   apply();
-  EXPECT_THAT(observed.routes, IsEmpty());
+  EXPECT_THAT(observed.carriage.routes, IsEmpty());
 }
 
-TEST_F(PlanTest, DownUndoesExactlyWhatApplyDid) {
+TEST_P(PlanTest, DownUndoesExactlyWhatApplyDid) {
   const Observed before = observed;
   apply_healthy();
   perform_all(observed, make_plan(Desired{}, observed, {}).steps);
   EXPECT_EQ(observed.links.size(), before.links.size());
-  EXPECT_THAT(observed.routes, IsEmpty());
+  EXPECT_THAT(observed.carriage.routes, IsEmpty());
   EXPECT_THAT(observed.addresses, IsEmpty());
   EXPECT_THAT(observed.workers, IsEmpty());
   EXPECT_THAT(observed.journal, IsEmpty());
@@ -151,7 +166,7 @@ TEST_F(PlanTest, DownUndoesExactlyWhatApplyDid) {
     EXPECT_EQ(observed.sysctls[key].value, setting.value) << key;
 }
 
-TEST_F(PlanTest, RestoresWhatAWriteFannedOutTo) {
+TEST_P(PlanTest, RestoresWhatAWriteFannedOutTo) {
   observed.sysctls["net.ipv4.ip_forward"].fan_out = {{"net.ipv4.conf.eth0.forwarding", "1"}};
   apply();
   std::vector<routing::Sysctl> put_back;
@@ -161,7 +176,7 @@ TEST_F(PlanTest, RestoresWhatAWriteFannedOutTo) {
   EXPECT_THAT(put_back, ElementsAre(routing::Sysctl{"net.ipv4.conf.eth0.forwarding", "1"}));
 }
 
-TEST_F(PlanTest, InversesInReverseUndoAPlan) {
+TEST_P(PlanTest, InversesInReverseUndoAPlan) {
   const Observed before = observed;
   std::vector<Step> steps = make_plan(desired, observed, health).steps;
   perform_all(observed, steps);
@@ -171,42 +186,46 @@ TEST_F(PlanTest, InversesInReverseUndoAPlan) {
   EXPECT_THAT(observed.journal, IsEmpty());
 }
 
-TEST_F(PlanTest, AChangedMtuTouchesOnlyTheDevices) {
+TEST_P(PlanTest, AChangedMtuTouchesOnlyTheDevices) {
   apply_healthy();
   for (DesiredTunnel& tunnel : desired.tunnels) tunnel.tun.mtu = 1400;
   EXPECT_THAT(texts(make_plan(desired, observed, health).steps),
               testing::AllOf(SizeIs(4), testing::Each(StartsWith("~ tun backbone-"))));
 }
 
-TEST_F(PlanTest, AChangedWeightTouchesOnlyTheRoutes) {
+TEST_P(PlanTest, AChangedWeightTouchesOnlyTheRoutes) {
   apply_healthy();
-  for (DesiredRoute& route : desired.routes) route.members[2].weight = 5;
-  EXPECT_THAT(texts(make_plan(desired, observed, health).steps),
-              testing::AllOf(SizeIs(3), testing::Each(StartsWith("~ route"))));
+  desired.groups[0].members[2].weight = 5;
+  const auto steps = texts(make_plan(desired, observed, health).steps);
+  if (GetParam())
+    EXPECT_THAT(steps, ElementsAre(StartsWith("~ nexthop group")));
+  else
+    EXPECT_THAT(steps, AllOf(SizeIs(3), testing::Each(StartsWith("~ route"))));
 }
 
-TEST_F(PlanTest, AnAddedTunnelLeavesTheOthersAlone) {
+TEST_P(PlanTest, AnAddedTunnelLeavesTheOthersAlone) {
   apply_healthy();
   Cluster cluster = sample_cluster();
-  cluster.bundles[0].tunnels.push_back({4, 1, "", 18});
+  cluster.bundles[0].tunnels.push_back({4, 1, "", 100, 18});
   desired = select_node(cluster, "edge");
   for (const std::string& text : texts(make_plan(desired, observed, health).steps))
     EXPECT_THAT(text, HasSubstr("backbone-4"));
 }
 
-TEST_F(PlanTest, ARemovedTunnelLeavesTheRoutesBeforeItsDeviceGoes) {
+TEST_P(PlanTest, ARemovedTunnelLeavesTheRoutesBeforeItsDeviceGoes) {
   apply_healthy();
   Cluster cluster = sample_cluster();
   cluster.bundles[0].tunnels.pop_back();
   desired = select_node(cluster, "edge");
   const auto steps = texts(make_plan(desired, observed, health).steps);
-  const auto route = std::ranges::find_if(steps, [](auto& t) { return t.starts_with("~ route"); });
+  const auto route = std::ranges::find_if(
+      steps, [](auto& t) { return t.starts_with("~ route") || t.starts_with("~ nexthop group"); });
   const auto tun = std::ranges::find(steps, "- tun backbone-3: mtu 1500 txqueuelen 500");
   ASSERT_NE(tun, steps.end());
   EXPECT_LT(route, tun);
 }
 
-TEST_F(PlanTest, WorkersInBackoffOrQuarantineAreNotStarted) {
+TEST_P(PlanTest, WorkersInBackoffOrQuarantineAreNotStarted) {
   apply_healthy();
   observed.workers["backbone-0"].state = WorkerState::backoff;
   observed.workers["backbone-1"].state = WorkerState::quarantined;
@@ -216,7 +235,7 @@ TEST_F(PlanTest, WorkersInBackoffOrQuarantineAreNotStarted) {
               ElementsAre(StartsWith("+ worker backbone-3")));
 }
 
-TEST_F(PlanTest, NamesAForeignDeviceInTheWay) {
+TEST_P(PlanTest, NamesAForeignDeviceInTheWay) {
   routing::Link link;
   link.name = "backbone-2";
   observed.links.push_back(link);
@@ -224,7 +243,7 @@ TEST_F(PlanTest, NamesAForeignDeviceInTheWay) {
               ElementsAre(AllOf(HasSubstr("backbone-2"), HasSubstr("not ours"))));
 }
 
-TEST_F(PlanTest, NamesAForeignRouteInTheWay) {
+TEST_P(PlanTest, NamesAForeignRouteInTheWay) {
   routing::Route route;
   route.dst = prefix("10.77.0.1");
   route.protocol = 3;
@@ -234,7 +253,7 @@ TEST_F(PlanTest, NamesAForeignRouteInTheWay) {
               ElementsAre(AllOf(HasSubstr("10.77.0.1/32"), HasSubstr("eth0"))));
 }
 
-TEST_F(PlanTest, AForeignRouteWithAnotherMetricIsNoConflict) {
+TEST_P(PlanTest, AForeignRouteWithAnotherMetricIsNoConflict) {
   routing::Route route;
   route.dst = prefix("10.77.0.1");
   route.metric = 100;
@@ -242,13 +261,13 @@ TEST_F(PlanTest, AForeignRouteWithAnotherMetricIsNoConflict) {
   EXPECT_THAT(make_plan(desired, observed, health).conflicts, IsEmpty());
 }
 
-TEST_F(PlanTest, NamesAForeignAddressInTheWay) {
+TEST_P(PlanTest, NamesAForeignAddressInTheWay) {
   observed.foreign_addresses.push_back({"eth0", prefix("10.77.0.2/24")});
   EXPECT_THAT(make_plan(desired, observed, health).conflicts,
               ElementsAre(AllOf(HasSubstr("10.77.0.2/24"), HasSubstr("eth0"))));
 }
 
-TEST_F(PlanTest, ATuningThatCannotBeWrittenIsANoteAndANeedIsAConflict) {
+TEST_P(PlanTest, ATuningThatCannotBeWrittenIsANoteAndANeedIsAConflict) {
   Cluster cluster = sample_cluster();
   cluster.tuning.sysctl = {{"net.core.rmem_max", "16777216"}};
   desired = select_node(cluster, "edge");
@@ -260,26 +279,44 @@ TEST_F(PlanTest, ATuningThatCannotBeWrittenIsANoteAndANeedIsAConflict) {
   EXPECT_THAT(make_plan(desired, observed, health).conflicts, SizeIs(1));
 }
 
-/// Whatever happens to tunnels in whatever order: a route has members as long as one is up, all of
-/// them are wanted, and once the steps are done there is nothing left to do.
-TEST_F(PlanTest, RandomHealthNeverLeavesALivingTunnelUnused) {
+/// Whatever happens to tunnels in whatever order: a route has members as long as one is up, those
+/// up are all among them unless they drain or a higher tier suffices, and once the steps are done
+/// there is nothing left to do.
+TEST_P(PlanTest, RandomEventsNeverLeaveALivingTunnelUnused) {
   std::mt19937 random(20240229);
   apply_healthy();
-  for (int round = 0; round < 2000; ++round) {
+  desired.groups[0].members[3].priority = 50;
+  for (int round = 0; round < 3000; ++round) {
     const std::string tunnel = "backbone-" + std::to_string(random() % 4);
-    const auto state = static_cast<Health>(random() % 3);
-    set(tunnel, state, state != Health::down || random() % 2 == 0);
+    TunnelHealth& now = health["gateway"][tunnel];
+    now.state = static_cast<Health>(random() % 3);
+    now.connected = now.state != Health::down || random() % 2 == 0;
+    now.drain = static_cast<Drain>(random() % 8 < 6 ? 0 : random() % 3);
+    now.share = random() % 4 == 0 ? 25 + static_cast<unsigned>(random() % 75) : 100;
     apply();
-    const bool one_up = std::ranges::any_of(
-        health, [](const auto& one) { return one.second.at("gateway").state == Health::up; });
-    EXPECT_TRUE(!one_up || !members().empty()) << "round " << round;
-    for (const auto& [name, peers] : health) {
-      if (peers.at("gateway").state != Health::up) continue;
-      EXPECT_THAT(members(), Contains(name)) << "round " << round;
+    const auto& tunnels = health.at("gateway");
+    const auto up = [](const TunnelHealth& one) { return one.state == Health::up; };
+    const bool one_up =
+        std::ranges::any_of(tunnels, [&](const auto& one) { return up(one.second); });
+    ASSERT_TRUE(!one_up || !members().empty()) << "round " << round;
+    bool high_tier = false;
+    for (const auto& [name, one] : tunnels) {
+      if (!up(one) || one.drain != Drain::none || name == "backbone-3") continue;
+      high_tier = true;
+      ASSERT_THAT(members(), Contains(name)) << "round " << round;
     }
-    EXPECT_THAT(make_plan(desired, observed, health).steps, IsEmpty()) << "round " << round;
+    for (const auto& [name, one] : tunnels) {
+      const bool leaves = one.state == Health::down || one.drain == Drain::done;
+      if (!high_tier || !leaves) continue;
+      ASSERT_THAT(members(), testing::Not(Contains(name))) << "round " << round;
+    }
+    ASSERT_THAT(texts(make_plan(desired, observed, health).steps), IsEmpty()) << "round " << round;
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Mechanisms, PlanTest, testing::Bool(), [](const auto& info) {
+  return info.param ? "NexthopGroups" : "MultipathRoutes";
+});
 
 }  // namespace
 }  // namespace tunorch

@@ -28,7 +28,7 @@ inline Cluster sample_cluster() {
   bundle.listen = "gateway";
   bundle.dial = {"edge", "branch"};
   for (int id = 0; id < 4; ++id)
-    bundle.tunnels.push_back({id, id == 0 ? 3u : 1u, "", static_cast<std::uint32_t>(14 + id)});
+    bundle.tunnels.push_back({id, id == 0 ? 3u : 1u, "", 100, static_cast<std::uint32_t>(14 + id)});
   cluster.bundles = {bundle};
   cluster.tuning.profile = "none";
   cluster.pki_dir = "/nowhere";

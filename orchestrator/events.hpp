@@ -1,0 +1,41 @@
+// What happened on this node, newest last: kept in a bounded ring, written to the log, and told to
+// whoever follows.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace tunorch {
+
+struct Event {
+  std::string kind;          // tunnel_out, worker_ended, …: docs/events.md lists them
+  std::string tunnel, peer;  // empty: it concerns none or several
+  std::string cause;         // in words
+  double duration_ms = -1;   // from its cause to its end; below 0: it took no time
+};
+
+class EventLog {
+ public:
+  void add(Event event);
+
+  /// The last events as JSON, oldest first: {id, time (RFC 3339, UTC), event, tunnel, peer, cause,
+  /// duration_ms}; keys without a value are left out.
+  std::vector<nlohmann::json> recent() const { return {events_.begin(), events_.end()}; }
+  /// Called with each new event until it returns false.
+  void follow(std::function<bool(const nlohmann::json&)> follower);
+
+ private:
+  std::deque<nlohmann::json> events_;
+  std::uint64_t next_id_ = 1;
+  std::vector<std::function<bool(const nlohmann::json&)>> followers_;
+};
+
+/// One line for a terminal.
+std::string event_line(const nlohmann::json& event);
+
+}  // namespace tunorch
