@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "orchestrator/config_values.hpp"
+#include "orchestrator/desired.hpp"
 
 namespace tunorch {
 namespace {
@@ -90,6 +91,7 @@ void read_tunnels(const Section& section, Bundle& bundle, const Cluster& cluster
     tunnel.id = static_cast<int>(item.integer("id").value_or(place_in_list));
     tunnel.weight = static_cast<unsigned>(item.integer("weight").value());
     tunnel.bind = item.text("bind");
+    tunnel.priority = static_cast<unsigned>(item.integer("priority").value());
     item.text("engine");
     if (!ids.insert(tunnel.id).second)
       report.add(item.pointer_to("id"),
@@ -111,12 +113,34 @@ void read_port(const Section& section, Bundle& bundle, Report& report) {
                            highest_id, last_port - highest_id));
 }
 
-HealthOptions read_health(const Section& section) {
+std::vector<std::string> read_targets(const Section& section, Report& report) {
+  std::vector<std::string> targets;
+  for (const Section::Item& item : section.list("targets")) {
+    const std::optional<Prefix> address = Prefix::parse(item.text);
+    if (!address || !address->is_host() || address->v6)
+      report.add(item.pointer, fmt::format("target {} is not an IPv4 address", shown(item.text)));
+    else
+      targets.push_back(address->address_text());
+  }
+  return targets;
+}
+
+HealthOptions read_health(const Section& section, Report& report) {
   HealthOptions health;
   health.interval = section.duration("interval").value();
   health.timeout = section.duration("timeout").value();
   health.rise = to_int(section.integer("rise"));
   health.fall = to_int(section.integer("fall"));
+  health.targets = read_targets(section, report);
+  health.quorum = to_int(section.integer("quorum"));
+  health.slow_start = section.duration("slow_start").value();
+  health.damping = section.duration("damping").value();
+  const std::size_t most = std::max<std::size_t>(health.targets.size(), 1);
+  if (static_cast<std::size_t>(health.quorum) > most &&
+      !report.is_wrong(section.pointer_to("targets")))
+    report.add(section.pointer_to("quorum"),
+               fmt::format("quorum {} is more than there are targets; allowed: 1 to {}",
+                           health.quorum, most));
   return health;
 }
 
@@ -124,6 +148,59 @@ SocketOptions read_sockets(const Section& section) {
   return {.sndbuf_bytes = section.size_bytes("sndbuf"),
           .rcvbuf_bytes = section.size_bytes("rcvbuf"),
           .congestion = section.text("congestion")};
+}
+
+BalanceOptions read_balance(const Section& section) {
+  BalanceOptions balance;
+  const std::string mode = section.text("mode");
+  if (mode == "resilient") balance.mode = BalanceMode::resilient;
+  if (mode == "hash") balance.mode = BalanceMode::hash;
+  balance.hash = section.text("hash");
+  balance.buckets = static_cast<std::uint16_t>(section.integer("buckets").value());
+  // The kernel counts in 10 ms.
+  const auto whole = [](milliseconds time) { return time / 10 * 10; };
+  balance.idle_timer = whole(section.duration("idle_timer").value());
+  balance.unbalanced_timer = whole(section.duration("unbalanced_timer").value());
+  return balance;
+}
+
+FailbackOptions read_failback(const Section& section) {
+  FailbackOptions failback;
+  const std::string policy = section.text("failback");
+  if (policy == "hold") failback.policy = FailbackPolicy::hold;
+  if (policy == "manual") failback.policy = FailbackPolicy::manual;
+  failback.hold = section.duration("failback_hold").value();
+  return failback;
+}
+
+PolicyOptions read_policy(const Section& section, Report& report) {
+  PolicyOptions policy;
+  policy.table = static_cast<std::uint32_t>(section.integer("table").value_or(0));
+  policy.fwmark = static_cast<std::uint32_t>(section.integer("fwmark").value_or(0));
+  for (const Section::Item& item : section.list("from")) {
+    const std::optional<Prefix> from = Prefix::parse(item.text);
+    if (!from || from->has_host_bits())
+      report.add(item.pointer, fmt::format("{} is not a network; allowed: as in 192.168.50.0/24",
+                                           shown(item.text)));
+    else
+      policy.from.push_back(*from);
+  }
+  constexpr std::uint32_t kernels[] = {253, 254, 255};  // default, main, local
+  if (policy.table == full_tunnel_table ||
+      std::ranges::find(kernels, policy.table) != std::end(kernels))
+    report.add(section.pointer_to("table"),
+               fmt::format("table {} is taken; allowed: any but 253, 254, 255 (the kernel's) and "
+                           "{} (a full tunnel's)",
+                           policy.table, full_tunnel_table));
+  if (policy.fwmark == own_connections_mark)
+    report.add(
+        section.pointer_to("fwmark"),
+        fmt::format("fwmark {} is what tunorch marks its own connections with", policy.fwmark));
+  const bool chooses = section.has("from") || policy.fwmark != 0;
+  if (chooses != section.has("table") && !report.is_wrong(section.pointer()))
+    report.add(section.pointer(), chooses ? "policy has no table for what it chooses; add `table:`"
+                                          : "policy chooses nothing; add `from:` or `fwmark:`");
+  return policy;
 }
 
 RestartOptions read_restart(const Section& section, Report& report) {
@@ -157,10 +234,10 @@ Bundle read_bundle(const std::string& name, const Section& section, const Cluste
   bundle.streams = to_int(section.integer("streams"));
   bundle.link = read_link(section.section("link"));
   bundle.sockets = read_sockets(section.section("sockets"));
-  bundle.health = read_health(section.section("health"));
-  const Section balance = section.section("balance");
-  balance.text("mode");
-  bundle.balance.hash = balance.text("hash");
+  bundle.health = read_health(section.section("health"), report);
+  bundle.balance = read_balance(section.section("balance"));
+  bundle.failback = read_failback(section);
+  bundle.policy = read_policy(section.section("policy"), report);
   bundle.min_live = to_int(section.integer("min_live"));
   if (bundle.min_live > static_cast<int>(bundle.tunnels.size()) &&
       !report.is_wrong(section.pointer_to("tunnels")))

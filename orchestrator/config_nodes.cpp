@@ -71,8 +71,7 @@ std::string subnet_fault(const std::string& text, const std::optional<Prefix>& p
                        shown(text));
   if (parsed->has_host_bits())
     return fmt::format("{} has host bits set; allowed: {}", text, parsed->network().text());
-  if (parsed->length == 0)
-    return fmt::format("not supported yet: a default route in subnets ({})", text);
+  if (parsed->length == 0) return "";
   if (const std::string use = special_use(*parsed, false); !use.empty())
     return fmt::format("{} is {}; allowed: a network that can be routed", text, use);
   return "";
