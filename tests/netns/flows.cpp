@@ -36,11 +36,13 @@ using std::chrono::nanoseconds;
 
 constexpr std::uint32_t max_flows = 4000;
 constexpr double max_seconds = 300;
+constexpr std::size_t max_missing = 20000;
 constexpr double quiet_end_seconds = 2;  // a receiver that has heard something waits no longer
 
 struct Numbered {
   std::uint32_t flow;
   std::uint32_t sequence;
+  std::int64_t sent_ns;  // CLOCK_MONOTONIC
 };
 
 [[noreturn]] void fail(const char* what) {
@@ -80,6 +82,10 @@ struct Count {
   Clock::time_point last{};
   std::map<std::uint32_t, Clock::time_point> last_of;  // by flow
   nanoseconds longest_gap{0};
+  std::map<std::uint32_t, Numbered> newest;                                 // by flow
+  std::map<std::pair<std::uint32_t, std::uint32_t>, std::int64_t> missing;  // when it was sent
+  std::map<std::uint32_t, std::string> first_device;                        // by flow
+  std::map<std::uint32_t, bool> moved;  // flows that came by another one too
 
   void add(const Numbered& packet, const std::string& device) {
     const auto now = Clock::now();
@@ -91,14 +97,39 @@ struct Count {
     heard->second = now;
     auto& expected = next[packet.flow];
     if (packet.sequence < expected) ++reordered;
+    note_missing(packet, expected);
     expected = std::max(expected, packet.sequence + 1);
     devices[device][packet.flow] = true;
+    if (first_device.try_emplace(packet.flow, device).first->second != device)
+      moved[packet.flow] = true;
+  }
+
+  /// When a packet that did not come was sent follows from those before and after it.
+  void note_missing(const Numbered& packet, std::uint32_t expected) {
+    missing.erase({packet.flow, packet.sequence});
+    Numbered& before = newest[packet.flow];
+    for (std::uint32_t lost = expected; lost < packet.sequence && missing.size() < max_missing;
+         ++lost) {
+      const std::int64_t pace =
+          expected == 0 ? 0 : (packet.sent_ns - before.sent_ns) / (packet.sequence - expected + 1);
+      missing[{packet.flow, lost}] = packet.sent_ns - pace * (packet.sequence - lost);
+    }
+    if (packet.sequence >= expected) before = packet;
   }
 
   nlohmann::json report() const {
     nlohmann::json by_device = nlohmann::json::object();
     for (const auto& [device, flows] : devices) by_device[device] = flows.size();
-    return {{"packets", packets},
+    nlohmann::json gone = nlohmann::json::array(), moved_from = nlohmann::json::object();
+    for (const auto& [which, sent_ns] : missing)
+      gone.push_back({which.first, which.second, sent_ns});
+    for (const auto& [flow, yes] : moved) {
+      auto& count = moved_from[first_device.at(flow)];
+      count = count.is_null() ? 1 : count.get<int>() + 1;
+    }
+    return {{"missing", gone},
+            {"moved_from", moved_from},
+            {"packets", packets},
             {"flows", next.size()},
             {"reordered", reordered},
             {"longest_gap_ms", duration<double, std::milli>(longest_gap).count()},
@@ -199,7 +230,8 @@ int run_send(const Address& address, std::uint32_t flows, double rate, double se
     const auto due = start + duration<double>(static_cast<double>(i) / rate);
     while (Clock::now() < due) usleep(50);
     const Numbered packet{static_cast<std::uint32_t>(i % flows),
-                          static_cast<std::uint32_t>(i / flows)};
+                          static_cast<std::uint32_t>(i / flows),
+                          Clock::now().time_since_epoch().count()};
     if (send(sockets[packet.flow].fd, &packet, sizeof packet, 0) == sizeof packet)
       ++sent;
     else

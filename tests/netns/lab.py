@@ -108,6 +108,15 @@ class Host:
     def apply(self, *args, check=True):
         return self.tunorch("apply", self.lab.file, "--timeout", "20s", *args, check=check)
 
+    def start_daemon(self):
+        """In the background, as systemd would."""
+        with open(os.path.join(self.runtime, "daemon.log"), "a") as log:
+            return self.start(TUNORCH, "daemon", *self.options(), stdout=log, stderr=log)
+
+    def events(self):
+        lines = self.tunorch("events", "--json").stdout.splitlines()
+        return [json.loads(line) for line in lines]
+
     def status(self):
         return json.loads(self.tunorch("status", "--json").stdout)
 
