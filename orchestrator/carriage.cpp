@@ -90,7 +90,8 @@ class Wanting {
         groups_now_(by_id(observed.carriage.groups)) {
     for (const DesiredTunnel& tunnel : desired.tunnels)
       nexthop_of_[tunnel.name] = tunnel.nexthop_id;
-    for (const Link& link : observed.links) carrier_of_[link.name] = link.carrier;
+    for (const Link& link : observed.links)
+      if (link.admin_up) carrier_of_[link.name] = link.carrier;
   }
 
   Carriage take() {
@@ -137,7 +138,8 @@ class Wanting {
   std::vector<Member> members(const DesiredGroup& group, const WeightLimits& limits) const {
     static const std::map<std::string, TunnelHealth> unheard;
     static const std::set<std::string> none;
-    // A nexthop cannot be made of a device without carrier; in a multipath route it is dead there.
+    // A device that is down can have no route. Without carrier it can have no nexthop, and in a
+    // multipath route it is dead.
     DesiredGroup there = group;
     std::erase_if(there.members, [&](const DesiredMember& member) {
       const auto device = carrier_of_.find(member.tunnel);
@@ -204,7 +206,7 @@ class Wanting {
   std::map<std::string, std::set<std::string>> carrying_;  // by peer, now
   std::map<std::uint32_t, const NexthopGroup*> groups_now_;
   std::map<std::string, std::uint32_t> nexthop_of_;
-  std::map<std::string, bool> carrier_of_;
+  std::map<std::string, bool> carrier_of_;  // of devices that are up
   std::set<std::string> used_;
   Carriage carriage_;
 };

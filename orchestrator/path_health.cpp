@@ -106,6 +106,7 @@ void PathHealth::settle(time_point now, bool flap) {
 
   const TunnelHealth before = health_;
   health_.connected = connected_;
+  health_.drain = peer_drain_;
   health_.state = Health::down;
   if (!connected_ || silent_)
     ;  // its worker or its session says why

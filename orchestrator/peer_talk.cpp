@@ -23,10 +23,11 @@ std::vector<worker::TunnelState> states_for(const DesiredGroup& group,
     if (found == workers.end()) continue;
     const TunnelWorker& one = *found->second;
     const auto path = one.paths().find(group.peer);
+    if (path == one.paths().end()) continue;
     const bool alive = one.lifecycle().alive();
-    if (alive && path != one.paths().end() && path->second.undecided()) continue;
+    if (alive && path->second.undecided()) continue;
     const Drain drain = drains.state(member.tunnel);
-    const bool live = alive && path != one.paths().end() && path->second.own_verdict();
+    const bool live = alive && path->second.own_verdict();
     states.push_back({member.tunnel, live && drain != Drain::done, drain != Drain::none});
   }
   return states;

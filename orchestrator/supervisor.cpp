@@ -22,7 +22,7 @@ constexpr milliseconds held_up_after{80};
 constexpr milliseconds look_interval{50};
 /// Without being asked: settings send no messages when they are written over.
 constexpr seconds slow_look_interval{5};
-constexpr milliseconds first_retry{30};
+constexpr milliseconds retry_interval{50};
 constexpr seconds watchdog_limit{5};
 
 template <class T>
@@ -301,7 +301,7 @@ void Supervisor::look_at_kernel() {
     observed_ = observe(desired_);
   } catch (const std::system_error& error) {
     spdlog::warn("cannot read the kernel's state, trying again: {}", error.what());
-    return look_again(first_retry);
+    return look_again(retry_interval);
   }
   looked_ = true;
   tick();
@@ -345,18 +345,24 @@ void Supervisor::tick() {
   if (desired_.cluster.empty()) return;  // nothing was applied: leave what is there alone
   {
     Busy busy(busy_);
-    try {
-      change_carriage();
-      talk_.tell(desired_, workers_, drains_);
-      mend();
-    } catch (const std::exception& error) {
-      spdlog::error("cannot follow the plan, looking again: {}", error.what());
-      look_again(first_retry);
-    }
+    // One that fails must not keep the next from being done: what mend() makes may be what the
+    // routes lack.
+    attempt([this] { change_carriage(); });
+    attempt([this] { talk_.tell(desired_, workers_, drains_); });
+    attempt([this] { mend(); });
     changed_at_.reset();
     looked_ = false;
   }
   answer_waiting();
+}
+
+void Supervisor::attempt(const std::function<void()>& part) {
+  try {
+    part();
+  } catch (const std::exception& error) {
+    spdlog::error("cannot follow the plan, looking again: {}", error.what());
+    look_again(retry_interval);
+  }
 }
 
 void Supervisor::change_carriage() {

@@ -123,6 +123,7 @@ class Supervisor final : public TunnelWorker::Owner {
   HealthTable health() const;
   void arm();
   void tick();
+  void attempt(const std::function<void()>& part);
   void change_carriage();
   void mend();
   void report_moves(const std::vector<Step>& steps, Clock::time_point since);

@@ -15,10 +15,10 @@ struct Rule {
   bool v6 = false;
   std::uint32_t preference = 0;  // lower ones are asked first
   std::uint32_t table = 254;
-  std::optional<Prefix> from;
-  std::uint32_t fwmark = 0;                          // compared whole (mask 0xffffffff); 0: any
-  std::optional<std::uint32_t> uid_first, uid_last;  // both or none
-  std::optional<int> suppress_prefixlength;          // routes this short or shorter do not count
+  std::optional<Prefix> from = {};
+  std::uint32_t fwmark = 0;  // compared whole (mask 0xffffffff); 0: any
+  std::optional<std::uint32_t> uid_first = {}, uid_last = {};  // both or none
+  std::optional<int> suppress_prefixlength = {};  // routes this short or shorter do not count
 
   auto operator<=>(const Rule&) const = default;
   /// "10.0.0.0/8 …" in ip-rule(8)'s words: "pref 11600 from 10.0.0.0/8 fwmark 0x74 lookup 116".

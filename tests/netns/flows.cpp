@@ -194,7 +194,7 @@ int run_send(const Address& address, std::uint32_t flows, double rate, double se
   std::vector<pollfd> sockets;
   for (std::uint32_t i = 0; i < flows; ++i) {
     const int fd = socket(address.storage.ss_family, SOCK_DGRAM | SOCK_NONBLOCK, 0);
-    if (fd < 0 || connect(fd, address.get(), address.size) != 0) fail("make a socket");
+    if (fd < 0) fail("make a socket");
     sockets.push_back({fd, POLLIN, 0});
   }
   Count echoes;
@@ -232,7 +232,10 @@ int run_send(const Address& address, std::uint32_t flows, double rate, double se
     const Numbered packet{static_cast<std::uint32_t>(i % flows),
                           static_cast<std::uint32_t>(i / flows),
                           Clock::now().time_since_epoch().count()};
-    if (send(sockets[packet.flow].fd, &packet, sizeof packet, 0) == sizeof packet)
+    // Not connected, so that each packet is routed by itself, as a forwarded one is: the kernel
+    // keeps the route of a connected socket, and a nexthop group's buckets then look idle.
+    if (sendto(sockets[packet.flow].fd, &packet, sizeof packet, 0, address.get(), address.size) ==
+        sizeof packet)
       ++sent;
     else
       ++not_sent;
