@@ -216,6 +216,11 @@ void add_tunnel(const Cluster& cluster, const Bundle& bundle, const Tunnel& tunn
   wanted.restart = bundle.restart;
   wanted.health = bundle.health;
   wanted.failback = bundle.failback;
+  wanted.link_address = host_of(link_address(cluster.link_net, tunnel.slot, node.link_host));
+  for (const Node* peer : peers)
+    wanted.link_peers[peer->name] =
+        host_of(link_address(cluster.link_net, tunnel.slot, peer->link_host));
+  wanted.inner4 = source_for(node, false);
   desired.addresses.push_back(
       {wanted.name, link_address(cluster.link_net, tunnel.slot, node.link_host)});
   const auto is_v6 = [](const Prefix& prefix) { return prefix.v6; };

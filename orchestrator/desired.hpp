@@ -2,6 +2,7 @@
 // Pure data and pure selection; it neither reads the kernel nor knows what is there now.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -31,6 +32,9 @@ struct DesiredTunnel {
   RestartOptions restart;
   HealthOptions health;
   FailbackOptions failback;
+  Prefix link_address;                       // ours in the tunnel's link subnet
+  std::map<std::string, Prefix> link_peers;  // theirs, by node
+  std::optional<Prefix> inner4;              // source of probes to targets behind the peer
 };
 
 struct DesiredMember {

@@ -12,6 +12,9 @@ constexpr seconds flap_memory{60};
 /// A path may fail so often within that time without being held back.
 constexpr std::size_t free_flaps = 2;
 constexpr milliseconds first_hold{1000};
+/// So many packets between two heartbeats may be our own and the peer's probes: they are no
+/// traffic, and prove nothing about it.
+constexpr std::uint64_t probe_packets = 4;
 /// A slow start goes in so many equal steps: each rewrites the group.
 constexpr int slow_start_steps = 4;
 
@@ -34,6 +37,7 @@ void PathHealth::session_up(Health start, time_point now) {
   fresh_ = start == Health::down;
   pings_ = Dampener(options_.rise, options_.fall, fresh_ ? Health::unknown : start);
   targets_ = Dampener(options_.rise, options_.fall, Health::up);
+  device_ = Dampener(options_.rise, options_.fall);
   rx_packets_ = 0;
   received_ = false;
   settle(now);
@@ -51,7 +55,7 @@ void PathHealth::forget() {
 
 void PathHealth::heartbeat(const Evidence& evidence, time_point now) {
   if (!connected_) return;
-  received_ = evidence.rx_packets > rx_packets_;
+  received_ = evidence.rx_packets > rx_packets_ + probe_packets;
   rx_packets_ = evidence.rx_packets;
   for (const bool answered : evidence.pings)
     if (answered || !received_) pings_.observe(answered);
@@ -62,6 +66,11 @@ void PathHealth::targets(bool quorum, time_point now) {
   if (!connected_) return;
   if (quorum || !received_) targets_.observe(quorum);
   settle(now);
+}
+
+bool PathHealth::device_probe(bool answered) {
+  const Health before = device_.state();
+  return device_.observe(answered) != before && before != Health::unknown;
 }
 
 void PathHealth::silence(bool silent, time_point now) {

@@ -38,6 +38,10 @@ class PathHealth {
   /// One round of the file's probe targets through this tunnel: whether the quorum answered. It is
   /// a witness like PING and contradicted like it.
   void targets(bool quorum, time_point now);
+  /// One probe through the device to the peer's link address. Where PINGs tell too it decides
+  /// nothing, for ICMP is often filtered; but it is worth a word. True where that changed.
+  bool device_probe(bool answered);
+  Health device() const { return device_.state(); }
   /// The worker does not speak at all.
   void silence(bool silent, time_point now);
   /// What the peer says of this tunnel.
@@ -68,6 +72,7 @@ class PathHealth {
   Drain peer_drain_ = Drain::none;
   Dampener pings_{3, 3};
   Dampener targets_{3, 3, Health::up};
+  Dampener device_{3, 3};
   std::uint64_t rx_packets_ = 0;
   bool received_ = false;  // packets since the heartbeat before
   bool fresh_ = false;     // this session was never up

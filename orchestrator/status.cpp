@@ -81,10 +81,16 @@ json make_status(const Standing& standing) {
       json up = json::array();
       for (const std::string& name : bundle.tunnels)
         if (workers.at(name)->health(peer).state == Health::up) up.push_back(name);
+      json probes = json::object();
+      for (const std::string& name : bundle.tunnels)
+        if (const auto path = workers.at(name)->paths().find(peer);
+            path != workers.at(name)->paths().end())
+          probes[name] = to_string(path->second.device());
       const auto carriers = carry.find(peer);
       peers.push_back(
           {{"name", peer},
            {"live_tunnels", up},
+           {"device_probes", probes},
            {"carrying", carriers == carry.end() ? json::array() : json(carriers->second)},
            {"mechanism", mechanism_text(*desired.find_group(peer), observed.abilities)}});
     }

@@ -15,14 +15,6 @@ namespace {
 
 using std::chrono::seconds;
 
-constexpr milliseconds check_interval{20};
-/// The daemon was not let run for so long: what it did not hear says nothing.
-constexpr milliseconds held_up_after{80};
-/// Between two looks at the kernel that others' changes ask for.
-constexpr milliseconds look_interval{50};
-/// Without being asked: settings send no messages when they are written over.
-constexpr seconds slow_look_interval{5};
-constexpr milliseconds retry_interval{50};
 constexpr seconds watchdog_limit{5};
 
 template <class T>
@@ -92,6 +84,7 @@ void Supervisor::resume() {
   }
   use_protocol(wanted.protocol);
   watch_kernel();
+  probe_.emplace(io_);
   adopt_workers(wanted);
   check();
   if (wanted.cluster.empty()) return;
@@ -161,6 +154,7 @@ void Supervisor::finish_down() {
        {&check_timer_, &retry_timer_, &wait_timer_, &confirm_timer_})
     timer->cancel();
   monitor_watch_.reset();
+  probe_.reset();
   watchdog_.reset();
   on_down();
   if (down_->problems.empty()) journal_.discard();
@@ -233,80 +227,6 @@ void Supervisor::ended(TunnelWorker& dead) {
   });
 }
 
-void Supervisor::peer_told(const std::string& peer, const worker::StateWord& word) {
-  if (!word.note.empty()) return heed_note(peer, word.note);
-  if (!talk_.is_news(peer, word)) return;
-  const auto now = Clock::now();
-  if (!changed_at_) changed_at_ = now;
-  for (const worker::TunnelState& state : word.states) {
-    const auto found = workers_.find(state.tunnel);
-    if (found == workers_.end()) continue;
-    const auto path = found->second->paths().find(peer);
-    if (path == found->second->paths().end()) continue;
-    const Drain drain = !state.draining ? Drain::none : state.live ? Drain::draining : Drain::done;
-    path->second.told(state.live || state.draining, drain, now);
-  }
-  tick();
-}
-
-/// Now and then, because time alone changes something: a worker that does not speak, a hold or a
-/// slow start that is over, a drain. If this process itself was held up, silence means nothing, and
-/// the workers get another round.
-void Supervisor::check() {
-  const auto now = Clock::now();
-  const bool held_up = now - last_check_ > held_up_after;
-  last_check_ = now;
-  if (watchdog_) watchdog_->feed();
-  for (const auto& [tunnel, one] : workers_) one->check(now, held_up);
-  follow_drains();
-  go_on_restarting();
-  if (now - last_look_ > slow_look_interval && !desired_.cluster.empty()) {
-    talk_.forget();
-    look_at_kernel();
-  }
-  check_timer_.expires_after(check_interval);
-  check_timer_.async_wait([this](const boost::system::error_code& error) {
-    if (!error) check();
-  });
-}
-
-/// Somebody changed links, addresses, routes, rules or nexthops: perhaps ours.
-void Supervisor::watch_kernel() {
-  if (!monitor_) {
-    monitor_.emplace();
-    monitor_watch_.emplace(io_, ::dup(monitor_->fd()));
-  }
-  monitor_watch_->async_wait(boost::asio::posix::stream_descriptor::wait_read,
-                             [this](const boost::system::error_code& error) {
-                               if (error) return;
-                               if (monitor_->drain() && !desired_.cluster.empty() && !down_)
-                                 look_again(look_interval);
-                               watch_kernel();
-                             });
-}
-
-/// After a while, so that many changes cost one look; the first to ask sets the time.
-void Supervisor::look_again(milliseconds after) {
-  const auto when = std::max(Clock::now() + after, last_look_ + look_interval);
-  if (retry_timer_.expiry() > Clock::now() && retry_timer_.expiry() <= when) return;
-  retry_timer_.expires_at(when);
-  retry_timer_.async_wait([this](const boost::system::error_code& cancelled) {
-    if (!cancelled && !desired_.cluster.empty() && !down_) look_at_kernel();
-  });
-}
-
-void Supervisor::look_at_kernel() {
-  last_look_ = Clock::now();
-  try {
-    observed_ = observe(desired_);
-  } catch (const std::system_error& error) {
-    spdlog::warn("cannot read the kernel's state, trying again: {}", error.what());
-    return look_again(retry_interval);
-  }
-  looked_ = true;
-  tick();
-}
-
 // ---- the tick ----
 
 Observed Supervisor::observe(const Desired& desired) {
@@ -361,7 +281,7 @@ void Supervisor::attempt(const std::function<void()>& part) {
     part();
   } catch (const std::exception& error) {
     spdlog::error("cannot follow the plan, looking again: {}", error.what());
-    look_again(retry_interval);
+    look_again();
   }
 }
 

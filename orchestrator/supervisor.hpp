@@ -1,8 +1,8 @@
 // The daemon's heart: holds what is desired, what was observed and how healthy it is, and makes one
 // plan whenever something happened. One thread, one io_context; the thinking is in plan.cpp.
 //
-// supervisor.cpp: life and tick · supervisor_apply.cpp: apply, confirm and their waiting clients ·
-// supervisor_requests.cpp: the other verbs
+// supervisor.cpp: life and tick · supervisor_watch.cpp: what it notices · supervisor_apply.cpp:
+// apply, confirm and their waiting clients · supervisor_requests.cpp: the other verbs
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -18,6 +18,7 @@
 
 #include "orchestrator/applied.hpp"
 #include "orchestrator/control.hpp"
+#include "orchestrator/device_probe.hpp"
 #include "orchestrator/drains.hpp"
 #include "orchestrator/events.hpp"
 #include "orchestrator/files.hpp"
@@ -116,6 +117,9 @@ class Supervisor final : public TunnelWorker::Owner {
   void begin_restart();
   void go_on_restarting();
   void follow_drains();
+  void probe_devices(Clock::time_point now);
+  void probe_device(const DesiredTunnel& tunnel, TunnelWorker& one);
+  bool somebody_reaches_targets(const DesiredTunnel& tunnel) const;
 
   // ---- the tick ----
   Observed observe(const Desired& desired);
@@ -127,7 +131,8 @@ class Supervisor final : public TunnelWorker::Owner {
   void change_carriage();
   void mend();
   void report_moves(const std::vector<Step>& steps, Clock::time_point since);
-  void look_again(milliseconds after);
+  /// Without a time: after something failed.
+  void look_again(milliseconds after = milliseconds(50));
   void look_at_kernel();
   void watch_kernel();
   void perform(const Desired& desired, const Step& step);
@@ -141,6 +146,9 @@ class Supervisor final : public TunnelWorker::Owner {
   Journal journal_;
   std::optional<Watchdog> watchdog_;
   std::optional<Kernel> kernel_;
+  std::optional<DeviceProbe> probe_;
+  std::map<std::string, Clock::time_point> probe_due_;  // by tunnel
+  std::map<std::string, bool> reaches_targets_;         // by tunnel, in its last round
   std::optional<routing::NetlinkMonitor> monitor_;
   std::optional<boost::asio::posix::stream_descriptor> monitor_watch_;
   std::optional<Applied> applied_;

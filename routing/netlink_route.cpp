@@ -132,7 +132,8 @@ Message decide_message(const FlowKey& flow, bool whole) {
   header.rtm_family = static_cast<unsigned char>(family_of(flow.destination));
   header.rtm_src_len = flow.source.length;
   header.rtm_dst_len = flow.destination.length;
-  if (whole) header.rtm_flags |= RTM_F_FIB_MATCH;
+  // Without the second the answer names main, whatever table it is from (inet_rtm_getroute()).
+  if (whole) header.rtm_flags |= RTM_F_FIB_MATCH | RTM_F_LOOKUP_TABLE;
   Message message = make_message(RTM_GETROUTE, 0, header);
   const int size = flow.destination.v6 ? 16 : 4;
   bool fits = nla_put(message.get(), RTA_SRC, size, flow.source.bytes.data()) == 0 &&

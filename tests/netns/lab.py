@@ -130,7 +130,9 @@ class Host:
         return {t["name"]: t["pid"] for t in self.bundle()["tunnels"]}
 
     def kill_worker(self, name):
-        os.kill(self.tunnel(name)["pid"], signal.SIGKILL)
+        pid = self.tunnel(name)["pid"]
+        assert pid > 0, f"{name} has no worker now"
+        os.kill(pid, signal.SIGKILL)
 
     def log(self):
         with contextlib.suppress(FileNotFoundError):

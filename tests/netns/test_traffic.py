@@ -1,5 +1,6 @@
 """Where traffic goes by wish: drains, rolling restarts, tiers, full tunnels, policies, reverts."""
 
+import contextlib
 import copy
 import json
 import os
@@ -177,6 +178,12 @@ class FullTunnel(LabTest):
                                 "w0 ip daddr 198.51.100.9 counter name clear; add rule inet "
                                 "capture in iifname w0 ip saddr 10.77.0.0/16 counter name clear")
 
+    def kill(self, pids):
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                if pid > 0:  # 0: in a pause before its next start
+                    os.kill(pid, signal.SIGKILL)
+
     def clear_packets(self):
         text = self.gateway.run("nft", "-j", "list", "counter", "inet", "capture", "clear").stdout
         return [one["counter"]["packets"] for one in json.loads(text)["nftables"]
@@ -205,9 +212,9 @@ class FullTunnel(LabTest):
         done = self.edge.tunorch("explain", "10.77.0.2", "198.51.100.9", "udp", "1000", "2000")
         self.assertRegex(done.stdout, r"table 116")
         self.assertRegex(done.stdout, r"both directions|different tunnels")
-        for _ in range(3):
+        for _ in range(2):
             self.edge.kill_worker("backbone-1")
-            time.sleep(0.7)
+            time.sleep(2)
         self.edge.tunorch("restart")
         wait_for("it carries again", lambda: len(carrying(self.edge)) == 4)
         self.edge.run("ip", "rule", "flush")
@@ -230,15 +237,12 @@ class FullTunnel(LabTest):
         heavier["bundles"]["backbone"]["tunnels"] = [{"weight": 2}, {}, {}, {}]
         for cycle in range(cycles):
             if cycle % 3 == 0:
-                self.edge.run("kill", "-9", str(self.edge.tunnel(ALL[cycle % 4])["pid"] or 0),
-                              check=False)
+                self.kill([self.edge.tunnel(ALL[cycle % 4])["pid"]])
             elif cycle % 3 == 1:
                 self.lab.write(heavier if cycle % 2 else self.spec)
                 self.edge.tunorch("apply", self.lab.file, "--timeout", "1ms", check=False)
             else:  # all dead
-                for pid in self.edge.worker_pids().values():
-                    if pid:
-                        self.edge.run("kill", "-9", str(pid), check=False)
+                self.kill(self.edge.worker_pids().values())
             time.sleep(1)
         got, _ = load.finish()
         print(f"\n{cycles} cycles of kill, reload, all dead: {got['packets']} packets arrived, "

@@ -53,7 +53,7 @@ TEST_F(PathHealthTest, RisesAndFallsByPings) {
 
 TEST_F(PathHealthTest, LostPingsDoNotCountWhilePacketsArrive) {
   come_up();
-  for (int i = 0; i < 20; ++i) beat({false}, 5);
+  for (int i = 0; i < 20; ++i) beat({false}, 9);
   EXPECT_EQ(state(), Health::up) << "congested";
   for (int i = 0; i < 3; ++i) beat({false});
   EXPECT_EQ(state(), Health::down) << "idle or dead: the PINGs decide alone";
@@ -65,7 +65,7 @@ TEST_F(PathHealthTest, TargetsAreAWitnessToo) {
   EXPECT_EQ(state(), Health::down);
   for (int i = 0; i < 3; ++i) path.targets(true, now);
   EXPECT_EQ(state(), Health::up);
-  beat({true}, 1);
+  beat({true}, 9);
   for (int i = 0; i < 10; ++i) path.targets(false, now);
   EXPECT_EQ(state(), Health::up) << "packets arrive";
 }

@@ -1,0 +1,158 @@
+// What a daemon notices: words of peers, silence of workers, probes, time, and what others do to
+// the kernel.
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "orchestrator/supervisor.hpp"
+
+namespace tunorch {
+namespace {
+
+using std::chrono::seconds;
+
+constexpr milliseconds check_interval{20};
+/// The daemon was not let run for so long: what it did not hear says nothing.
+constexpr milliseconds held_up_after{80};
+/// Between two looks at the kernel that others' changes ask for.
+constexpr milliseconds look_interval{50};
+/// Without being asked: settings send no messages when they are written over.
+constexpr seconds slow_look_interval{5};
+constexpr std::size_t most_probed_peers = 16;
+
+}  // namespace
+
+void Supervisor::peer_told(const std::string& peer, const worker::StateWord& word) {
+  if (!word.note.empty()) return heed_note(peer, word.note);
+  if (!talk_.is_news(peer, word)) return;
+  const auto now = Clock::now();
+  if (!changed_at_) changed_at_ = now;
+  for (const worker::TunnelState& state : word.states) {
+    const auto found = workers_.find(state.tunnel);
+    if (found == workers_.end()) continue;
+    const auto path = found->second->paths().find(peer);
+    if (path == found->second->paths().end()) continue;
+    const Drain drain = !state.draining ? Drain::none : state.live ? Drain::draining : Drain::done;
+    path->second.told(state.live || state.draining, drain, now);
+  }
+  tick();
+}
+
+/// Now and then, because time alone changes something: a worker that does not speak, a hold or a
+/// slow start that is over, a drain. If this process itself was held up, silence means nothing, and
+/// the workers get another round.
+void Supervisor::check() {
+  const auto now = Clock::now();
+  const bool held_up = now - last_check_ > held_up_after;
+  last_check_ = now;
+  if (watchdog_) watchdog_->feed();
+  for (const auto& [tunnel, one] : workers_) one->check(now, held_up);
+  probe_devices(now);
+  follow_drains();
+  go_on_restarting();
+  if (now - last_look_ > slow_look_interval && !desired_.cluster.empty()) {
+    talk_.forget();
+    look_at_kernel();
+  }
+  check_timer_.expires_after(check_interval);
+  check_timer_.async_wait([this](const boost::system::error_code& error) {
+    if (!error) check();
+  });
+}
+
+void Supervisor::probe_devices(Clock::time_point now) {
+  if (!probe_) return;
+  for (const DesiredTunnel& tunnel : desired_.tunnels) {
+    Clock::time_point& due = probe_due_[tunnel.name];
+    if (now < due) continue;
+    due = now + std::max(tunnel.health.interval, tunnel.health.timeout);
+    probe_device(tunnel, worker(tunnel.name));
+  }
+}
+
+bool Supervisor::somebody_reaches_targets(const DesiredTunnel& tunnel) const {
+  return std::ranges::any_of(desired_.tunnels, [&](const DesiredTunnel& other) {
+    const auto reaches = reaches_targets_.find(other.name);
+    return other.spec.bundle == tunnel.spec.bundle && reaches != reaches_targets_.end() &&
+           reaches->second;
+  });
+}
+
+/// A round of ICMP echoes through the tunnel: one to each peer's link address, and one to each of
+/// the file's targets. A listener with many dialers leaves it to them.
+void Supervisor::probe_device(const DesiredTunnel& tunnel, TunnelWorker& one) {
+  std::vector<std::string> peers;
+  std::vector<Prefix> targets;
+  if (one.sessions().size() <= most_probed_peers)
+    for (const auto& [peer, session] : one.sessions())
+      if (const auto address = tunnel.link_peers.find(peer); address != tunnel.link_peers.end()) {
+        peers.push_back(peer);
+        targets.push_back(address->second);
+      }
+  const std::vector<bool> answered =
+      probe_->next_round(tunnel.name + "/link", tunnel.name, tunnel.link_address, targets);
+  if (answered.size() == peers.size())  // else somebody came or went meanwhile
+    for (std::size_t i = 0; i < peers.size(); ++i) {
+      PathHealth& path = one.paths()[peers[i]];
+      if (path.device_probe(answered[i]))
+        events_.add({path.device() == Health::up ? "probe_back" : "probe_lost", tunnel.name,
+                     peers[i],
+                     path.device() == Health::up
+                         ? "ICMP through the device is answered again"
+                         : "ICMP through the device is not answered; PINGs decide"});
+    }
+  if (tunnel.health.targets.empty() || tunnel.spec.listener || !tunnel.inner4) return;
+  targets.clear();
+  for (const std::string& target : tunnel.health.targets) targets.push_back(*Prefix::parse(target));
+  const auto reached =
+      probe_->next_round(tunnel.name + "/targets", tunnel.name, *tunnel.inner4, targets);
+  if (reached.size() != targets.size() || one.sessions().empty()) return;
+  const bool quorum = std::ranges::count(reached, true) >= tunnel.health.quorum;
+  reaches_targets_[tunnel.name] = quorum;
+  // Targets that no tunnel reaches are themselves away: that says nothing about this one.
+  if (!quorum && !somebody_reaches_targets(tunnel)) return;
+  PathHealth& path = one.paths()[one.sessions().begin()->first];
+  const TunnelHealth before = path.health();
+  path.targets(quorum, Clock::now());
+  if (path.health() != before) changed(one);
+}
+
+/// Somebody changed links, addresses, routes, rules or nexthops: perhaps ours.
+void Supervisor::watch_kernel() {
+  if (!monitor_) {
+    monitor_.emplace();
+    monitor_watch_.emplace(io_, ::dup(monitor_->fd()));
+  }
+  monitor_watch_->async_wait(boost::asio::posix::stream_descriptor::wait_read,
+                             [this](const boost::system::error_code& error) {
+                               if (error) return;
+                               if (monitor_->drain() && !desired_.cluster.empty() && !down_)
+                                 look_again(look_interval);
+                               watch_kernel();
+                             });
+}
+
+/// After a while, so that many changes cost one look; the first to ask sets the time.
+void Supervisor::look_again(milliseconds after) {
+  const auto when = std::max(Clock::now() + after, last_look_ + look_interval);
+  if (retry_timer_.expiry() > Clock::now() && retry_timer_.expiry() <= when) return;
+  retry_timer_.expires_at(when);
+  retry_timer_.async_wait([this](const boost::system::error_code& cancelled) {
+    if (!cancelled && !desired_.cluster.empty() && !down_) look_at_kernel();
+  });
+}
+
+void Supervisor::look_at_kernel() {
+  last_look_ = Clock::now();
+  try {
+    observed_ = observe(desired_);
+  } catch (const std::system_error& error) {
+    spdlog::warn("cannot read the kernel's state, trying again: {}", error.what());
+    return look_again();
+  }
+  looked_ = true;
+  tick();
+}
+
+}  // namespace tunorch
