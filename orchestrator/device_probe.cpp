@@ -98,11 +98,16 @@ void DeviceProbe::send(unsigned index, const routing::Prefix& source, const rout
   (void)::sendmsg(socket_.get(), &message, MSG_DONTWAIT);
 }
 
+void DeviceProbe::stop() {
+  stopped_ = true;
+  watch_.cancel();
+}
+
 void DeviceProbe::receive() {
   watch_.async_wait(
       boost::asio::posix::stream_descriptor::wait_read,
       [this](const boost::system::error_code& error) {
-        if (error) return;
+        if (error || stopped_) return;
         std::array<char, 2048> packet;
         for (;;) {
           const ssize_t size = ::recv(socket_.get(), packet.data(), packet.size(), MSG_DONTWAIT);

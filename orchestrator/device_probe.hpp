@@ -26,6 +26,8 @@ class DeviceProbe {
   std::vector<bool> next_round(const std::string& name, const std::string& dev,
                                const routing::Prefix& source,
                                const std::vector<routing::Prefix>& targets);
+  /// No more: nothing is waited for.
+  void stop();
 
  private:
   struct Round {
@@ -38,6 +40,7 @@ class DeviceProbe {
 
   routing::Fd socket_;
   boost::asio::posix::stream_descriptor watch_;
+  bool stopped_ = false;
   std::uint16_t identifier_;
   std::uint16_t sequence_ = 0;
   std::map<std::string, Round> rounds_;  // by name

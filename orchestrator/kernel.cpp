@@ -181,7 +181,6 @@ void Kernel::tune(const Tun& before, const Tun& after) {
   netlink_.set_up(after.name);
 }
 
-/// A daemon killed between making a device and marking it left one that only the journal knows.
 void Kernel::remove_unmarked_devices() {
   const std::vector<std::string> names = journal_.devices();
   if (names.empty()) return;

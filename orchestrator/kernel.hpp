@@ -22,6 +22,9 @@ class Kernel {
   const routing::NexthopAbilities& abilities() const { return abilities_; }
   routing::Netlink& netlink() { return netlink_; }
 
+  /// Devices that a daemon made and was killed before it marked them: only the journal knows them.
+  void remove_unmarked_devices();
+
   /// Only reads. Needs no root, but for the masquerade table (then taken as absent).
   Observed observe(const Desired& desired);
 
@@ -47,7 +50,6 @@ class Kernel {
   void change(const WorkerStep& step);
   void make_tun(const routing::Tun& tun);
   void tune(const routing::Tun& before, const routing::Tun& after);
-  void remove_unmarked_devices();
 
   std::uint8_t protocol_;
   Journal& journal_;

@@ -69,6 +69,7 @@ void Supervisor::use_protocol(std::uint8_t protocol) {
     spdlog::warn("setting left alone: {}", words);
   };
   kernel_->probe_abilities();
+  kernel_->remove_unmarked_devices();
 }
 
 void Supervisor::resume() {
@@ -153,8 +154,9 @@ void Supervisor::finish_down() {
   for (boost::asio::steady_timer* timer :
        {&check_timer_, &retry_timer_, &wait_timer_, &confirm_timer_})
     timer->cancel();
-  monitor_watch_.reset();
-  probe_.reset();
+  over_ = true;
+  if (monitor_watch_) monitor_watch_->cancel();
+  if (probe_) probe_->stop();
   watchdog_.reset();
   on_down();
   if (down_->problems.empty()) journal_.discard();

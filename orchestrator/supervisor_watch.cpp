@@ -55,6 +55,7 @@ void Supervisor::check() {
     talk_.forget();
     look_at_kernel();
   }
+  if (over_) return;  // what was checked may have been the last of a `down`
   check_timer_.expires_after(check_interval);
   check_timer_.async_wait([this](const boost::system::error_code& error) {
     if (!error) check();
@@ -126,7 +127,7 @@ void Supervisor::watch_kernel() {
   }
   monitor_watch_->async_wait(boost::asio::posix::stream_descriptor::wait_read,
                              [this](const boost::system::error_code& error) {
-                               if (error) return;
+                               if (error || over_) return;
                                if (monitor_->drain() && !desired_.cluster.empty() && !down_)
                                  look_again(look_interval);
                                watch_kernel();

@@ -324,6 +324,13 @@ NexthopAbilities Netlink::probe_nexthops(std::uint32_t scratch_id) {
   const auto remove = [&](std::uint32_t id) {
     state_->socket.request(delete_nexthop_message(id).get());
   };
+  // Left by one that was killed half way.
+  if (state_->socket.dump(dump_nexthops_message().get(), [](nlmsghdr*) {}).ok()) {
+    for (const NexthopGroup& left : nexthop_groups())
+      if (left.id == group.id) remove(left.id);
+    for (const NexthopObject& left : nexthops())
+      if (left.id == scratch_id || left.id == scratch_id + 1) remove(left.id);
+  }
   for (const std::uint32_t id : {scratch_id, scratch_id + 1}) {
     if (!tries(new_nexthop_message({id, "lo"}, state_->protocol, add))) break;
     group.members.push_back({id, 1});

@@ -59,6 +59,7 @@ class NexthopTest : public NamespaceTest {
 };
 
 TEST_F(NexthopTest, ProbesAndLeavesNothing) {
+  netlink_->add_nexthop({500, "lo"});  // left by a probe that was killed half way
   const NexthopAbilities abilities = netlink_->probe_nexthops(500);
   EXPECT_TRUE(abilities.resilient) << abilities.reason;
   EXPECT_THAT(netlink_->nexthops(), IsEmpty());
