@@ -64,7 +64,7 @@ std::string bundle_state(const json& tunnels, const json& peers, std::size_t liv
 }  // namespace
 
 json make_status(const Standing& standing) {
-  const auto& [desired, observed, node, workers, drains] = standing;
+  const auto& [desired, observed, node, workers, drains, packets] = standing;
   json status{{"cluster", desired.cluster}, {"node", node}, {"bundles", json::array()}};
   const auto carry = carrying(desired, observed.carriage);
   for (const DesiredBundle& bundle : desired.bundles) {
@@ -86,11 +86,13 @@ json make_status(const Standing& standing) {
         if (const auto path = workers.at(name)->paths().find(peer);
             path != workers.at(name)->paths().end())
           probes[name] = to_string(path->second.device());
+      const auto counted = packets.find(peer);
       const auto carriers = carry.find(peer);
       peers.push_back(
           {{"name", peer},
            {"live_tunnels", up},
            {"device_probes", probes},
+           {"nexthop_packets", counted == packets.end() ? json::object() : json(counted->second)},
            {"carrying", carriers == carry.end() ? json::array() : json(carriers->second)},
            {"mechanism", mechanism_text(*desired.find_group(peer), observed.abilities)}});
     }

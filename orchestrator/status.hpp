@@ -20,6 +20,9 @@ struct Standing {
   const std::string& node;
   const std::map<std::string, std::unique_ptr<TunnelWorker>>& workers;
   const Drains& drains;
+  /// By peer, then by tunnel: packets since the group was last changed. Empty where the kernel does
+  /// not count them.
+  std::map<std::string, std::map<std::string, std::uint64_t>> packets;
 };
 
 nlohmann::json make_status(const Standing& standing);

@@ -166,7 +166,7 @@ class Supervisor final : public TunnelWorker::Owner {
   boost::asio::steady_timer check_timer_, retry_timer_, wait_timer_, confirm_timer_;
   Clock::time_point last_check_{}, last_look_{};
   std::optional<Clock::time_point> changed_at_;  // the first change that no tick followed yet
-  bool over_ = false;  // taken down: nothing is to be waited for any more
+  bool over_ = false;                            // taken down: nothing is to be waited for any more
   bool armed_ = false;
   bool looked_ = false;  // the next tick follows a fresh look at the kernel
   bool busy_ = false;    // in apply or a tick: changes join it instead of starting another

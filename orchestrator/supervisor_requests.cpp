@@ -50,7 +50,17 @@ void Supervisor::handle(const json& request, const Client& client) {
 }
 
 void Supervisor::handle_status(const Client& client) {
-  client->send(make_status({desired_, observed_, host_.paths.node, workers_, drains_}));
+  std::map<std::string, std::map<std::string, std::uint64_t>> packets;
+  std::map<std::uint32_t, std::string> tunnel_of;
+  for (const DesiredTunnel& tunnel : desired_.tunnels) tunnel_of[tunnel.nexthop_id] = tunnel.name;
+  if (observed_.abilities.counters)
+    for (const DesiredGroup& group : desired_.groups)
+      for (const routing::NexthopGroup& now : observed_.carriage.groups)
+        if (now.id == group.id || now.id == group.id + 1)
+          for (const auto& [id, count] : kernel_->netlink().group_packets(now.id))
+            packets[group.peer][tunnel_of[id]] = count;
+  client->send(
+      make_status({desired_, observed_, host_.paths.node, workers_, drains_, std::move(packets)}));
 }
 
 void Supervisor::handle_events(const json& request, const Client& client) {

@@ -251,6 +251,30 @@ class FullTunnel(LabTest):
         self.assertEqual(self.clear_packets(), 0)
 
 
+class Explain(LabTest):
+    def test_names_the_tunnel_that_the_packets_take_in_both_directions(self):
+        self.lab.up()
+        rows.all_live(self.lab)
+        for words in (["--in"], []):
+            said = json.loads(self.edge.tunorch("explain", "10.77.0.2", "10.77.0.1", "udp", "4000",
+                                                "5000", "--json", *words).stdout)
+            self.assertIn(said["ours"]["tunnel"], ALL)
+            self.assertIn(said["peers"]["tunnel"], ALL)
+        self.assertEqual(said["ours"]["flow"]["source"], "10.77.0.2")
+        self.assertEqual(said["peers"]["flow"]["source"], "10.77.0.1")
+        self.assertIn("resilient", said["ours"]["mechanism"])
+        sent_before = self.edge.tunnel(said["ours"]["tunnel"])["tx_bytes"]
+        self.edge.run("python3", "-c", "import socket; s = socket.socket(socket.AF_INET, "
+                      "socket.SOCK_DGRAM); s.bind(('10.77.0.2', 4000)); [s.sendto(b'x' * 1000, "
+                      "('10.77.0.1', 5000)) for _ in range(50)]")
+        wait_for("the packets took it", lambda: self.edge.tunnel(
+            said["ours"]["tunnel"])["tx_bytes"] - sent_before > 50000, 3)
+        local = self.edge.tunorch("explain", "10.66.0.2", "10.66.0.1").stdout
+        self.assertIn("wan, which is no tunnel", local)
+        self.fails_with(self.edge.tunorch("explain", "here", "there", check=False),
+                        "source 'here' is not an IP address")
+
+
 class Policy(LabTest):
     def setUp(self):
         self.spec = cluster(policy={"table": 1000, "from": ["192.168.50.0/24"], "fwmark": 7})
