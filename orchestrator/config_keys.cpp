@@ -117,7 +117,7 @@ constexpr Key table[] = {
   {.path = "bundles/*/health/fall", .kind = Kind::integer, .min = 1, .max = 100,
    .unit = "probes", .initial = "3",
    .sentence = "Lost probes in a row that take a tunnel down."},
-  {.path = "bundles/*/health/targets", .kind = Kind::addresses, .min = 1, .max = 16,
+  {.path = "bundles/*/health/targets", .kind = Kind::addresses, .min = 0, .max = 16,
    .sentence = "IPv4 addresses behind the peer that are probed (ICMP echo) through each tunnel; "
                "none unless given."},
   {.path = "bundles/*/health/quorum", .kind = Kind::integer, .min = 1, .max = 16,
@@ -284,7 +284,7 @@ std::string allowed(const Key& key) {
     case Kind::prefix:
       return fmt::format("an IPv4 network, /{} to /{}", key.min, key.max);
     case Kind::addresses:
-      return "an IP address or a list of them";
+      return fmt::format("an IP address or a list of {} to {}", key.min, key.max);
     case Kind::inner:
       return count_of(key, "IP addresses");
     case Kind::subnets:
