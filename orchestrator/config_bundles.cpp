@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "orchestrator/config_nodes.hpp"
 #include "orchestrator/config_values.hpp"
 #include "orchestrator/desired.hpp"
 
@@ -113,16 +114,23 @@ void read_port(const Section& section, Bundle& bundle, Report& report) {
                            highest_id, last_port - highest_id));
 }
 
-std::vector<std::string> read_targets(const Section& section, Report& report) {
-  std::vector<std::string> targets;
-  for (const Section::Item& item : section.list("targets")) {
+/// Sound or not, a target counts: that one is wrong says nothing against the quorum.
+std::size_t read_targets(const Section& section, std::vector<std::string>& targets,
+                         Report& report) {
+  const std::vector<Section::Item> items = section.list("targets");
+  for (const Section::Item& item : items) {
     const std::optional<Prefix> address = Prefix::parse(item.text);
     if (!address || !address->is_host() || address->v6)
       report.add(item.pointer, fmt::format("target {} is not an IPv4 address", shown(item.text)));
+    else if (const std::string use = special_use(*address, false); !use.empty())
+      report.add(item.pointer, fmt::format("target {} is {}; allowed: an address behind the peer",
+                                           item.text, use));
+    else if (std::ranges::find(targets, address->address_text()) != targets.end())
+      report.add(item.pointer, fmt::format("target {} is listed twice", item.text));
     else
       targets.push_back(address->address_text());
   }
-  return targets;
+  return items.size();
 }
 
 HealthOptions read_health(const Section& section, Report& report) {
@@ -131,11 +139,11 @@ HealthOptions read_health(const Section& section, Report& report) {
   health.timeout = section.duration("timeout").value();
   health.rise = to_int(section.integer("rise"));
   health.fall = to_int(section.integer("fall"));
-  health.targets = read_targets(section, report);
+  const std::size_t targets = read_targets(section, health.targets, report);
   health.quorum = to_int(section.integer("quorum"));
   health.slow_start = section.duration("slow_start").value();
   health.damping = section.duration("damping").value();
-  const std::size_t most = std::max<std::size_t>(health.targets.size(), 1);
+  const std::size_t most = std::max<std::size_t>(targets, 1);
   if (static_cast<std::size_t>(health.quorum) > most &&
       !report.is_wrong(section.pointer_to("targets")))
     report.add(section.pointer_to("quorum"),
@@ -157,8 +165,11 @@ BalanceOptions read_balance(const Section& section) {
   if (mode == "hash") balance.mode = BalanceMode::hash;
   balance.hash = section.text("hash");
   balance.buckets = static_cast<std::uint16_t>(section.integer("buckets").value());
-  // The kernel counts in 10 ms.
-  const auto whole = [](milliseconds time) { return time / 10 * 10; };
+  // The kernel counts in 10 ms, and less than one of them must not become 0, which is never.
+  static constexpr milliseconds tick{10};
+  const auto whole = [](milliseconds time) {
+    return time.count() == 0 ? time : std::max(time / tick * tick, tick);
+  };
   balance.idle_timer = whole(section.duration("idle_timer").value());
   balance.unbalanced_timer = whole(section.duration("unbalanced_timer").value());
   return balance;
@@ -177,11 +188,14 @@ PolicyOptions read_policy(const Section& section, Report& report) {
   PolicyOptions policy;
   policy.table = static_cast<std::uint32_t>(section.integer("table").value_or(0));
   policy.fwmark = static_cast<std::uint32_t>(section.integer("fwmark").value_or(0));
-  for (const Section::Item& item : section.list("from")) {
+  const std::vector<Section::Item> sources = section.list("from");
+  for (const Section::Item& item : sources) {
     const std::optional<Prefix> from = Prefix::parse(item.text);
     if (!from || from->has_host_bits())
       report.add(item.pointer, fmt::format("{} is not a network; allowed: as in 192.168.50.0/24",
                                            shown(item.text)));
+    else if (std::ranges::find(policy.from, *from) != policy.from.end())
+      report.add(item.pointer, fmt::format("{} is listed twice", from->text()));
     else
       policy.from.push_back(*from);
   }
@@ -195,8 +209,10 @@ PolicyOptions read_policy(const Section& section, Report& report) {
   if (policy.fwmark == own_connections_mark)
     report.add(
         section.pointer_to("fwmark"),
-        fmt::format("fwmark {} is what tunorch marks its own connections with", policy.fwmark));
-  const bool chooses = section.has("from") || policy.fwmark != 0;
+        fmt::format("fwmark {} is what tunorch marks its own connections with; choose another",
+                    policy.fwmark));
+  const bool chooses =
+      !sources.empty() || section.has("fwmark") || report.is_wrong(section.pointer_to("from"));
   if (chooses != section.has("table") && !report.is_wrong(section.pointer()))
     report.add(section.pointer(), chooses ? "policy has no table for what it chooses; add `table:`"
                                           : "policy chooses nothing; add `from:` or `fwmark:`");
@@ -266,12 +282,32 @@ void check_joined_once(const Cluster& cluster, Report& report) {
     }
 }
 
+/// Rules lead to a table, not to a bundle: two bundles with one table would get each other's
+/// packets.
+void check_own_tables(const Cluster& cluster, Report& report) {
+  std::map<std::pair<std::string, std::uint32_t>, std::string> owners;
+  for (const Bundle& bundle : cluster.bundles) {
+    const std::string place = fmt::format("bundles/{}/policy/table", bundle.name);
+    if (bundle.policy.table == 0 || report.is_wrong(place)) continue;
+    std::set<std::string> nodes(bundle.dial.begin(), bundle.dial.end());
+    nodes.insert(bundle.listen);
+    for (const std::string& node : nodes) {
+      const auto [found, fresh] = owners.try_emplace({node, bundle.policy.table}, bundle.name);
+      if (!fresh && !node.empty() && !report.is_wrong(place))
+        report.add(place, fmt::format("bundles '{}' and '{}' both use table {} on node '{}'; give "
+                                      "one of them another",
+                                      found->second, bundle.name, bundle.policy.table, node));
+    }
+  }
+}
+
 }  // namespace
 
 void read_bundles(const Section& file, Cluster& cluster, Report& report) {
   for (const auto& [name, section] : file.named("bundles"))
     cluster.bundles.push_back(read_bundle(name, section, cluster, report));
   check_joined_once(cluster, report);
+  check_own_tables(cluster, report);
 }
 
 }  // namespace tunorch

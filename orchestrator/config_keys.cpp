@@ -117,7 +117,7 @@ constexpr Key table[] = {
   {.path = "bundles/*/health/fall", .kind = Kind::integer, .min = 1, .max = 100,
    .unit = "probes", .initial = "3",
    .sentence = "Lost probes in a row that take a tunnel down."},
-  {.path = "bundles/*/health/targets", .kind = Kind::addresses, .min = 1, .max = 16,
+  {.path = "bundles/*/health/targets", .kind = Kind::addresses, .min = 0, .max = 16,
    .sentence = "IPv4 addresses behind the peer that are probed (ICMP echo) through each tunnel; "
                "none unless given."},
   {.path = "bundles/*/health/quorum", .kind = Kind::integer, .min = 1, .max = 16,
@@ -156,11 +156,13 @@ constexpr Key table[] = {
   {.path = "bundles/*/policy", .sentence = "Which packets take the bundle; all that match its "
                "routes unless given."},
   {.path = "bundles/*/policy/table", .kind = Kind::integer, .min = 1, .max = 4'294'967'294,
-   .sentence = "Routing table for the bundle's routes, which the rules lead to."},
+   .sentence = "Routing table for the bundle's routes, which the rules lead to, not 116 or 253 to "
+               "255; none unless given, and the routes stand in main."},
   {.path = "bundles/*/policy/from", .kind = Kind::subnets, .min = 0, .max = 64, .initial = "[]",
    .sentence = "Sources whose packets look into the table."},
   {.path = "bundles/*/policy/fwmark", .kind = Kind::integer, .min = 1, .max = 4'294'967'295,
-   .sentence = "Packets with this mark look into the table."},
+   .sentence = "Packets with this mark look into the table; not 1953853039, which marks tunorch's "
+               "own connections; none unless given."},
   {.path = "bundles/*/restart", .sentence = "How a worker that ended is started again."},
   {.path = "bundles/*/restart/backoff", .kind = Kind::duration, .min = 10 * ms, .max = h,
    .initial = "200ms", .sentence = "First pause before a start; it doubles with each failure."},
@@ -282,7 +284,7 @@ std::string allowed(const Key& key) {
     case Kind::prefix:
       return fmt::format("an IPv4 network, /{} to /{}", key.min, key.max);
     case Kind::addresses:
-      return "an IP address or a list of them";
+      return fmt::format("an IP address or a list of {} to {}", key.min, key.max);
     case Kind::inner:
       return count_of(key, "IP addresses");
     case Kind::subnets:

@@ -34,12 +34,16 @@ constexpr std::array special_ranges = {
     SpecialRange{"ff00::/8", "multicast", false},
 };
 
+}  // namespace
+
 std::string special_use(const Prefix& prefix, bool dialed) {
   for (const SpecialRange& range : special_ranges)
     if (!(dialed && range.may_be_dialed) && Prefix::parse(range.prefix)->contains(prefix))
       return std::string(range.what);
   return "";
 }
+
+namespace {
 
 /// A literal without a length, or what is wrong with it.
 std::string address_fault(const std::string& text, const std::optional<Prefix>& parsed) {

@@ -13,4 +13,8 @@ namespace tunorch {
 /// Fills cluster.nodes; cluster.link_net is set before.
 void read_nodes(const Section& file, Cluster& cluster, Report& report);
 
+/// What the prefix is set aside for ("multicast"), so that it cannot carry a tunnel's traffic; ""
+/// for most. Loopback may be `dialed`.
+std::string special_use(const Prefix& prefix, bool dialed);
+
 }  // namespace tunorch

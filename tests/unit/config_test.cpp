@@ -157,6 +157,83 @@ TEST(LoadCluster, NumbersTunnelsByIdOrPlaceAndSlotsByPort) {
   EXPECT_EQ(bundle.tunnels[2].bind, "wan+1");
 }
 
+/// good_least.yaml with more keys in its bundle.
+Bundle bundle_with(const std::string& keys) {
+  std::string text = contents(cases / "good_least.yaml");
+  const std::string last = "dial: [b]";
+  text.replace(text.find(last), last.size(), last + ", " + keys);
+  return parse_cluster(text, "x", "/").bundles.at(0);
+}
+
+TEST(LoadCluster, ReadsEveryChoiceOfTraffic) {
+  EXPECT_EQ(bundle_with("balance: {mode: auto}").balance.mode, BalanceMode::automatic);
+  EXPECT_EQ(bundle_with("balance: {mode: resilient}").balance.mode, BalanceMode::resilient);
+  EXPECT_EQ(bundle_with("balance: {mode: hash}").balance.mode, BalanceMode::hash);
+  EXPECT_EQ(bundle_with("failback: now").failback.policy, FailbackPolicy::now);
+  EXPECT_EQ(bundle_with("failback: hold").failback.policy, FailbackPolicy::hold);
+  EXPECT_EQ(bundle_with("failback: manual").failback.policy, FailbackPolicy::manual);
+}
+
+TEST(LoadCluster, TakesTheLowestBoundsOfTraffic) {
+  const Bundle bundle = bundle_with(
+      "tunnels: [{priority: 1}], health: {targets: [], quorum: 1, slow_start: 0s, damping: 0ms}, "
+      "balance: {buckets: 8, idle_timer: 10ms, unbalanced_timer: 0h}, failback_hold: 1s, "
+      "policy: {table: 1, fwmark: 1}");
+  EXPECT_EQ(bundle.tunnels.at(0).priority, 1U);
+  EXPECT_EQ(bundle.health.slow_start, seconds(0));
+  EXPECT_EQ(bundle.health.damping, seconds(0));
+  EXPECT_EQ(bundle.balance.buckets, 8);
+  EXPECT_EQ(bundle.balance.idle_timer, milliseconds(10));
+  EXPECT_EQ(bundle.balance.unbalanced_timer, seconds(0));
+  EXPECT_EQ(bundle.failback.hold, seconds(1));
+  EXPECT_EQ(bundle.policy.table, 1U);
+  EXPECT_TRUE(bundle.policy.from.empty());
+  EXPECT_EQ(bundle.policy.fwmark, 1U);
+}
+
+// 0 would be never, the opposite of what so short a time asks for.
+TEST(LoadCluster, DoesNotRoundAShortUnbalancedTimerToNever) {
+  EXPECT_EQ(bundle_with("balance: {unbalanced_timer: 1ms}").balance.unbalanced_timer,
+            milliseconds(10));
+  EXPECT_EQ(bundle_with("balance: {unbalanced_timer: 19ms}").balance.unbalanced_timer,
+            milliseconds(10));
+}
+
+TEST(LoadCluster, TakesDefaultRoutesOfBothFamilies) {
+  const Cluster cluster = parse_cluster(
+      "cluster: c\n"
+      "nodes: {a: {endpoint: 203.0.113.1, inner: [10.77.0.1], subnets: [0.0.0.0/0]},\n"
+      "        b: {inner: [10.77.0.2], subnets: ['::/0']}}\n"
+      "bundles: {x: {listen: a, dial: [b], policy: {table: 7, from: [0.0.0.0/0, '::/0']}}}\n",
+      "x", "/");
+  EXPECT_EQ(cluster.nodes.at(0).subnets.at(0).text(), "0.0.0.0/0");
+  EXPECT_EQ(cluster.nodes.at(1).subnets.at(0).text(), "::/0");
+  EXPECT_EQ(cluster.bundles.at(0).policy.from.size(), 2U);
+}
+
+TEST(LoadCluster, TakesAtMost64SourcesOfAPolicy) {
+  std::string sources = "10.0.0.0/24";
+  for (int i = 1; i < 64; ++i) sources += ", 10.0." + std::to_string(i) + ".0/24";
+  const auto policy = [](const std::string& from) {
+    return "policy: {table: 7, from: [" + from + "]}";
+  };
+  EXPECT_EQ(bundle_with(policy(sources)).policy.from.size(), 64U);
+  EXPECT_THAT(problems_of([&] { bundle_with(policy(sources + ", 10.9.0.0/24")); }),
+              HasSubstr("from has 65 elements; allowed: a list of networks, 0 to 64\n"));
+}
+
+// Each host counts its tables for itself.
+TEST(LoadCluster, LetsBundlesWithoutACommonNodeUseTheSameTable) {
+  EXPECT_EQ(
+      problems_of_text("cluster: c\n"
+                       "nodes: {a: {endpoint: 203.0.113.1, inner: [10.77.0.1]},\n"
+                       "        b: {inner: [10.77.0.2]}, d: {inner: [10.77.0.4]},\n"
+                       "        e: {endpoint: 203.0.113.5, inner: [10.77.0.5]}}\n"
+                       "bundles: {x: {listen: a, dial: [b], policy: {table: 7, fwmark: 1}},\n"
+                       "          y: {listen: e, dial: [d], policy: {table: 7, fwmark: 1}}}\n"),
+      "");
+}
+
 // The table's defaults and those of the structs are written twice; here they must agree.
 TEST(LoadCluster, FillsInTheDefaultsOfTheStructs) {
   const Cluster cluster = load_cluster(cases / "good_least.yaml");
@@ -180,7 +257,21 @@ TEST(LoadCluster, FillsInTheDefaultsOfTheStructs) {
   EXPECT_EQ(given.health.timeout, plain.health.timeout);
   EXPECT_EQ(given.health.rise, plain.health.rise);
   EXPECT_EQ(given.health.fall, plain.health.fall);
+  EXPECT_EQ(given.health.targets, plain.health.targets);
+  EXPECT_EQ(given.health.quorum, plain.health.quorum);
+  EXPECT_EQ(given.health.slow_start, plain.health.slow_start);
+  EXPECT_EQ(given.health.damping, plain.health.damping);
+  EXPECT_EQ(given.tunnels.at(0).priority, Tunnel().priority);
+  EXPECT_EQ(given.balance.mode, plain.balance.mode);
   EXPECT_EQ(given.balance.hash, plain.balance.hash);
+  EXPECT_EQ(given.balance.buckets, plain.balance.buckets);
+  EXPECT_EQ(given.balance.idle_timer, plain.balance.idle_timer);
+  EXPECT_EQ(given.balance.unbalanced_timer, plain.balance.unbalanced_timer);
+  EXPECT_EQ(given.failback.policy, plain.failback.policy);
+  EXPECT_EQ(given.failback.hold, plain.failback.hold);
+  EXPECT_EQ(given.policy.table, plain.policy.table);
+  EXPECT_EQ(given.policy.from, plain.policy.from);
+  EXPECT_EQ(given.policy.fwmark, plain.policy.fwmark);
   EXPECT_EQ(given.min_live, plain.min_live);
   EXPECT_EQ(given.restart.backoff, plain.restart.backoff);
   EXPECT_EQ(given.restart.max_backoff, plain.restart.max_backoff);

@@ -71,5 +71,26 @@ TEST(Examples, GatewayHasThreeDialersAndMasquerades) {
   EXPECT_EQ(cluster.find_node("gateway")->masquerade, "eth1");
 }
 
+TEST(Examples, FullTunnelSendsBothFamiliesThroughTheGateway) {
+  const Cluster cluster = load_cluster(configs / "full-tunnel.yaml");
+  const Node& gateway = *cluster.find_node("gateway");
+  ASSERT_EQ(gateway.subnets.size(), 2U);
+  EXPECT_EQ(gateway.subnets[0].text(), "0.0.0.0/0");
+  EXPECT_EQ(gateway.subnets[1].text(), "::/0");
+  EXPECT_EQ(gateway.masquerade, "eth0");
+  EXPECT_THAT(cluster.bundles.at(0).dial, testing::ElementsAre("laptop"));
+  EXPECT_EQ(cluster.bundles.at(0).tunnels.size(), 4U);
+}
+
+TEST(Examples, BackupTierHasTwoTiersAndHoldsBeforeItGoesBack) {
+  const Bundle bundle = load_cluster(configs / "backup-tier.yaml").bundles.at(0);
+  std::vector<unsigned> priorities;
+  for (const Tunnel& tunnel : bundle.tunnels) priorities.push_back(tunnel.priority);
+  EXPECT_THAT(priorities, testing::ElementsAre(100, 100, 50, 50));
+  EXPECT_NE(bundle.tunnels.at(0).bind, bundle.tunnels.at(2).bind);
+  EXPECT_EQ(bundle.min_live, 1);
+  EXPECT_EQ(bundle.failback.policy, FailbackPolicy::hold);
+}
+
 }  // namespace
 }  // namespace tunorch
