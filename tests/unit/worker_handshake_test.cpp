@@ -70,6 +70,24 @@ TEST_F(HandshakeTest, AnythingButSuchAMessageIsRefused) {
   EXPECT_FALSE(parse_config(R"({"sndbuf_bytes":"all"})"));
 }
 
+TEST_F(HandshakeTest, AStateSurvivesTheWireAndGarbageDoesNot) {
+  const StateWord said{"boot", 7, {{"backbone-1", true, false}, {"backbone-2", false, true}}, ""};
+  const auto heard = parse_state(*state_text(said));
+  ASSERT_TRUE(heard);
+  EXPECT_EQ(heard->sequence, 7u);
+  ASSERT_EQ(heard->states.size(), 2u);
+  EXPECT_EQ(heard->states[0].tunnel, "backbone-1");
+  EXPECT_TRUE(heard->states[0].live);
+  EXPECT_TRUE(heard->states[1].draining);
+  for (const char* text : {"", "{", "[]", R"({"states":{}})", R"({"sequence":"x"})"})
+    EXPECT_FALSE(parse_state(text)) << text;
+  StateWord many;
+  many.states.resize(65);
+  EXPECT_FALSE(parse_state(state_text(many).value_or("")));
+  many.note = std::string(max_text_bytes, 'x');
+  EXPECT_FALSE(state_text(many)) << "longer than a frame";
+}
+
 TEST_F(HandshakeTest, APeersWordsCannotForgeLogLines) {
   EXPECT_EQ(parse_close("{\"reason\":\"a\\nlevel=error\\u001b[31m\"}"), "a?level=error?[31m");
   EXPECT_EQ(parse_close(close_text(std::string(2000, 'x'))).size(), 500u);
