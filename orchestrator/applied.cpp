@@ -44,8 +44,7 @@ std::optional<Applied> load_applied(const Paths& paths) {
 }
 
 void forget_applied(const Paths& paths) {
-  std::error_code ignored;
-  std::filesystem::remove(paths.applied(), ignored);
+  remove_whole(paths.applied());
 }
 
 }  // namespace tunorch

@@ -49,7 +49,7 @@ std::map<std::uint32_t, const NexthopGroup*> by_id(const std::vector<NexthopGrou
 
 /// The kernel keeps timers in ticks of its own (HZ), so they come back a little different.
 bool same_timer(milliseconds a, milliseconds b) {
-  return std::chrono::abs(a - b) <= milliseconds(20);
+  return (a.count() == 0) == (b.count() == 0) && std::chrono::abs(a - b) <= milliseconds(20);
 }
 
 bool same_group(const NexthopGroup& a, const NexthopGroup& b) {

@@ -27,10 +27,14 @@ void sync_dir(const fs::path& dir) {
   if (fd.valid()) ::fsync(fd.get());
 }
 
+fs::path temporary_of(const fs::path& file) {
+  return file.string() + ".new";
+}
+
 }  // namespace
 
 void write_whole(const fs::path& file, const std::string& text) {
-  const fs::path temporary = file.string() + ".new";
+  const fs::path temporary = temporary_of(file);
   const routing::Fd fd(
       ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd.valid()) fail("write", temporary);
@@ -48,6 +52,12 @@ void write_whole(const fs::path& file, const std::string& text) {
   if (::fsync(fd.get()) != 0) fail("write", temporary);
   if (::rename(temporary.c_str(), file.c_str()) != 0) fail("write", file);
   sync_dir(file.parent_path());
+}
+
+void remove_whole(const fs::path& file) {
+  std::error_code ignored;
+  fs::remove(file, ignored);
+  fs::remove(temporary_of(file), ignored);
 }
 
 std::optional<std::string> read_text(const fs::path& file) {

@@ -30,6 +30,9 @@ struct Paths {
 /// part (rename(2)). Mode 0600. Throws std::system_error: "cannot write FILE: …".
 void write_whole(const std::filesystem::path& file, const std::string& text);
 
+/// The file, and what a write_whole() of it left that was killed half way. Never throws.
+void remove_whole(const std::filesystem::path& file);
+
 /// Nothing where the file does not exist or cannot be read.
 std::optional<std::string> read_text(const std::filesystem::path& file);
 

@@ -104,7 +104,7 @@ void Journal::discard() {
   addresses_.clear();
   devices_.clear();
   nft_table_ = false;
-  std::filesystem::remove(file_);
+  remove_whole(file_);
 }
 
 }  // namespace tunorch

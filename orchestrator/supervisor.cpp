@@ -171,7 +171,7 @@ void Supervisor::remove_files() {
   std::error_code ignored;
   std::filesystem::remove(host_.paths.log(), ignored);
   // No worker lives any more, so what is left there is of workers that died without a daemon.
-  for (const auto& file : worker_files(host_.paths, {".sock", ".process"}))
+  for (const auto& file : worker_files(host_.paths, {".sock", ".process", ".new"}))
     std::filesystem::remove(file, ignored);
   remove_made_dir(host_.paths.workers());
   remove_made_dir(host_.paths.runtime);

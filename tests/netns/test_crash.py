@@ -64,7 +64,9 @@ class KilledAtEveryWrite(NothingIsLeft):
             if process.poll() is None:
                 self.apply()
             if process.poll() is None and self.answers():
-                self.gateway.tunorch("down")  # it outlived the whole apply
+                # It outlived the whole apply; it may die of its `down`, and the next one ends it.
+                self.gateway.tunorch("down", check=False)
+                self.gateway.tunorch("down")
                 return number - 1
             served = os.path.exists(os.path.join(self.gateway.runtime, "journal.json"))
             process.wait(timeout=10)

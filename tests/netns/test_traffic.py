@@ -255,9 +255,9 @@ class Explain(LabTest):
     def test_names_the_tunnel_that_the_packets_take_in_both_directions(self):
         self.lab.up()
         rows.all_live(self.lab)
-        for words in (["--in"], []):
-            said = json.loads(self.edge.tunorch("explain", "10.77.0.2", "10.77.0.1", "udp", "4000",
-                                                "5000", "--json", *words).stdout)
+        for words in (["10.77.0.1", "10.77.0.2", "udp", "5000", "4000", "--in"],
+                      ["10.77.0.2", "10.77.0.1", "udp", "4000", "5000"]):
+            said = json.loads(self.edge.tunorch("explain", "--json", *words).stdout)
             self.assertIn(said["ours"]["tunnel"], ALL)
             self.assertIn(said["peers"]["tunnel"], ALL)
         self.assertEqual(said["ours"]["flow"]["source"], "10.77.0.2")
