@@ -102,9 +102,10 @@ std::vector<const Source*> with_headers(const Source& source, const std::vector<
 
 TEST(House, PureFilesKnowNoClockNoKernelAndNoLog) {
   const std::string pure =
-      "(orchestrator/(cluster|desired|plan|step|lifecycle|health|config_(?!yaml).*)|"
+      "(orchestrator/(cluster|desired|plan|carriage|members|drains|step|lifecycle|health|"
+      "path_health|config_(?!yaml).*)|"
       "worker/(frame|handshake|packet|prefix_table|vnet_header|probe)|"
-      "routing/(prefix|route|link))\\..pp";
+      "routing/(prefix|route|rule|nexthop|decision|link))\\..pp";
   const std::string impure =
       "(boost/.*|netlink/.*|nftables/.*|openssl/.*|spdlog/.*|sys/.*|linux/.*|"
       "(unistd|fcntl|poll|signal|sched|spawn|netdb|time)\\.h|csignal|ctime|thread|mutex)";
