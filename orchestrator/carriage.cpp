@@ -196,8 +196,8 @@ class Wanting {
       carriage_.rules.push_back(rule);
     }
     std::ranges::sort(carriage_.rules);
-    const auto twice = std::ranges::unique(carriage_.rules);
-    carriage_.rules.erase(twice.begin(), twice.end());
+    carriage_.rules.erase(std::unique(carriage_.rules.begin(), carriage_.rules.end()),
+                          carriage_.rules.end());
   }
 
   const Desired& desired_;

@@ -56,7 +56,7 @@ std::vector<bool> DeviceProbe::next_round(const std::string& name, const std::st
                                           const routing::Prefix& source,
                                           const std::vector<routing::Prefix>& targets) {
   Round& round = rounds_[name];
-  const std::vector<bool> answered = std::move(round.answered);
+  std::vector<bool> answered = std::move(round.answered);
   round = {};
   const unsigned index = if_nametoindex(dev.c_str());
   for (const routing::Prefix& target : targets) {

@@ -25,12 +25,10 @@ constexpr std::array groups{RTNLGRP_LINK,       RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV
 }  // namespace
 
 struct NetlinkMonitor::State {
-  Fd socket;
+  Fd socket{::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE)};
 };
 
-NetlinkMonitor::NetlinkMonitor()
-    : state_(std::make_unique<State>(
-          Fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE)))) {
+NetlinkMonitor::NetlinkMonitor() : state_(std::make_unique<State>()) {
   sockaddr_nl address{};
   address.nl_family = AF_NETLINK;
   const int fd = state_->socket.get();
