@@ -35,7 +35,8 @@ struct Tunnel {
 
 struct LinkOptions {
   unsigned mtu = 1500;
-  unsigned txqueuelen = 500;
+  std::optional<unsigned> txqueuelen;  // packets; the profile's unless given
+  std::string offload = "auto";        // auto | tso | none
 };
 
 struct SocketOptions {
@@ -110,7 +111,7 @@ struct Bundle {
 };
 
 struct Tuning {
-  std::string profile = "balanced";           // balanced | none
+  std::string profile = "balanced";           // balanced | throughput | none
   std::map<std::string, std::string> sysctl;  // explicit keys; they beat the profile
   std::optional<std::chrono::seconds> conntrack_udp_timeout;
   std::optional<std::chrono::seconds> conntrack_tcp_time_wait;

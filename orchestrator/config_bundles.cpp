@@ -232,8 +232,12 @@ RestartOptions read_restart(const Section& section, Report& report) {
 }
 
 LinkOptions read_link(const Section& section) {
-  return {.mtu = static_cast<unsigned>(section.integer("mtu").value()),
-          .txqueuelen = static_cast<unsigned>(section.integer("txqueuelen").value())};
+  LinkOptions link;
+  link.mtu = static_cast<unsigned>(section.integer("mtu").value());
+  const auto txqueuelen = section.integer("txqueuelen");
+  if (section.has("txqueuelen")) link.txqueuelen = static_cast<unsigned>(txqueuelen.value());
+  link.offload = section.text("offload");
+  return link;
 }
 
 Bundle read_bundle(const std::string& name, const Section& section, const Cluster& cluster,

@@ -8,6 +8,9 @@
 namespace tunorch {
 namespace {
 
+/// What the profile `throughput` gives sockets that are left to it.
+constexpr std::uint32_t throughput_buffer_bytes = 16 * 1024 * 1024;
+
 constexpr int link_slot_bits = 6;  // 64 link subnets, one a tunnel of a node
 constexpr std::uint32_t link_slots = 1U << link_slot_bits;
 
@@ -77,6 +80,20 @@ std::string tunnel_name(const Bundle& bundle, const Tunnel& tunnel) {
   return fmt::format("{}-{}", bundle.name, tunnel.id);
 }
 
+bool for_throughput(const Cluster& cluster) {
+  return cluster.tuning.profile == "throughput";
+}
+
+/// With offloads a packet has up to 64 KiB, and 9000 of them would be 590 MB a queue.
+unsigned queue_length(const Cluster& cluster, const LinkOptions& link) {
+  const bool long_queue = for_throughput(cluster) && link.offload == "none";
+  return link.txqueuelen.value_or(long_queue ? 9000 : 500);
+}
+
+std::uint32_t socket_bytes(const Cluster& cluster, std::uint32_t given) {
+  return given == 0 && for_throughput(cluster) ? throughput_buffer_bytes : given;
+}
+
 worker::Spec make_spec(const Cluster& cluster, const Bundle& bundle, const Tunnel& tunnel,
                        const Node& node, const std::vector<const Node*>& peers) {
   worker::Spec spec;
@@ -94,8 +111,9 @@ worker::Spec make_spec(const Cluster& cluster, const Bundle& bundle, const Tunne
     spec.bind = tunnel.bind;
   }
   spec.streams = bundle.streams;
-  spec.sndbuf_bytes = bundle.sockets.sndbuf_bytes;
-  spec.rcvbuf_bytes = bundle.sockets.rcvbuf_bytes;
+  spec.offload = bundle.link.offload;
+  spec.sndbuf_bytes = socket_bytes(cluster, bundle.sockets.sndbuf_bytes);
+  spec.rcvbuf_bytes = socket_bytes(cluster, bundle.sockets.rcvbuf_bytes);
   spec.congestion = bundle.sockets.congestion;
   spec.interval_ms = static_cast<std::uint32_t>(bundle.health.interval.count());
   spec.timeout_ms = static_cast<std::uint32_t>(bundle.health.timeout.count());
@@ -210,7 +228,7 @@ void add_tunnel(const Cluster& cluster, const Bundle& bundle, const Tunnel& tunn
   wanted.tun.name = wanted.name;
   wanted.tun.alias = fmt::format("tunorch:{}/{}/{}", cluster.name, bundle.name, tunnel.id);
   wanted.tun.mtu = bundle.link.mtu;
-  wanted.tun.txqueuelen = bundle.link.txqueuelen;
+  wanted.tun.txqueuelen = queue_length(cluster, bundle.link);
   wanted.tun.owner = worker_uid_base + tunnel.slot;
   wanted.spec = make_spec(cluster, bundle, tunnel, node, peers);
   wanted.restart = bundle.restart;
@@ -247,7 +265,17 @@ std::vector<const Node*> peers_in(const Cluster& cluster, const Bundle& bundle,
 /// Explicit keys beat the profile, and both yield to what the tunnels cannot work without.
 std::map<std::string, std::string> tuning_of(const Tuning& tuning) {
   std::map<std::string, std::string> settings;
-  if (tuning.profile == "balanced") {
+  if (tuning.profile == "throughput") {
+    const std::string most = std::to_string(throughput_buffer_bytes);
+    settings["net.core.rmem_max"] = settings["net.core.wmem_max"] = most;
+    settings["net.ipv4.tcp_rmem"] = "4096 131072 " + most;
+    settings["net.ipv4.tcp_wmem"] = "4096 131072 " + most;
+    settings["net.core.netdev_max_backlog"] = "16384";
+    // Forwarded flows come and go: their entries are not to fill the table.
+    settings["net.netfilter.nf_conntrack_udp_timeout"] = "10";
+    settings["net.netfilter.nf_conntrack_tcp_timeout_time_wait"] = "10";
+  }
+  if (tuning.profile != "none") {
     // An outer connection that was idle must not start slow again: it carries many flows.
     settings["net.ipv4.tcp_slow_start_after_idle"] = "0";
     // Finds a path MTU by itself where ICMP is filtered (RFC 4821).

@@ -29,10 +29,20 @@ json tunnel_status(const DesiredTunnel& tunnel, const TunnelWorker& worker, Heal
                    Drain drain) {
   std::uint64_t tx = 0, rx = 0;
   std::uint32_t rtt = 0;
+  json sessions = json::object();
   for (const auto& [peer, session] : worker.sessions()) {
     tx += session.tx_bytes;
     rx += session.rx_bytes;
     rtt = std::max(rtt, session.rtt_us);  // with several peers: the slowest
+    const auto socket = worker.sockets().find(peer);
+    sessions[peer] = {{"address", session.address},
+                      {"rtt_us", session.rtt_us},
+                      {"streams", session.streams},
+                      {"live_streams", session.live_streams}};
+    if (socket == worker.sockets().end()) continue;
+    sessions[peer]["sndbuf_bytes"] = socket->second.sndbuf_bytes;
+    sessions[peer]["rcvbuf_bytes"] = socket->second.rcvbuf_bytes;
+    sessions[peer]["congestion"] = socket->second.congestion;
   }
   return {{"name", tunnel.name},
           {"engine", "native"},
@@ -46,6 +56,7 @@ json tunnel_status(const DesiredTunnel& tunnel, const TunnelWorker& worker, Heal
           {"tx_bytes", tx},
           {"rx_bytes", rx},
           {"restarts", worker.lifecycle().restarts()},
+          {"sessions", sessions},
           {"reason", worker.reason()},
           {"dropped", worker.dropped()}};
 }

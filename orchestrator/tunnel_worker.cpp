@@ -9,6 +9,7 @@
 #include <random>
 #include <system_error>
 
+#include "routing/steering.hpp"
 #include "routing/tun.hpp"
 
 namespace tunorch {
@@ -105,11 +106,28 @@ void TunnelWorker::open_queues(int count) {
   for (int i = 0; i < count; ++i) queues_.push_back(routing::open_tun_queue(tunnel_));
 }
 
+/// Several streams need the kernel to keep each flow in one queue; where it cannot, one stream has
+/// to do.
+int TunnelWorker::open_streams(int wanted) {
+  open_queues(wanted);
+  if (wanted == 1) return wanted;
+  try {
+    routing::set_steering(queues_.front(), routing::load_steering());
+    return wanted;
+  } catch (const std::system_error& error) {
+    host_.events.add({"one_stream", tunnel_, "",
+                      std::string(error.what()) +
+                          ": packets would overtake each other, so it has one stream, not " +
+                          std::to_string(wanted)});
+    open_queues(1);
+    return 1;
+  }
+}
+
 void TunnelWorker::start(const DesiredTunnel& wanted) {
   configure(wanted);
-  worker::Request request{"start", worker::control_protocol, wanted.spec.streams, listener_ ? 1 : 0,
-                          wanted.spec};
-  open_queues(request.queues);
+  worker::Request request{"start", worker::control_protocol, 0, listener_ ? 1 : 0, wanted.spec};
+  request.queues = request.spec.streams = open_streams(wanted.spec.streams);
   std::vector<int> fds = queues();
   std::optional<Fd> listening;
   if (listener_) fds.push_back(listening.emplace(listen_tcp(wanted.spec.port)).get());
@@ -321,6 +339,12 @@ void TunnelWorker::on_report(const worker::Report& report, std::vector<Fd> fds) 
     path(report.peer).session_down(lifecycle_.state() == WorkerState::stopping, heard_);
     reason_ = report.reason;
     host_.events.add({"session_down", tunnel_, report.peer, report.reason});
+  } else if (report.event == "stream_up" || report.event == "stream_down") {
+    const std::string which =
+        "stream " + std::to_string(report.stream) + " (" + report.address + ")";
+    host_.events.add({report.event, tunnel_, report.peer,
+                      which + (report.reason.empty() ? "" : ": " + report.reason)});
+    return;
   } else if (report.event == "refused" || report.event == "failed") {
     // On a listener that serves others a stranger's refusal says nothing about the tunnel.
     if (sessions_.empty() || report.event == "failed") reason_ = report.reason;
@@ -351,6 +375,7 @@ void TunnelWorker::on_session_up(const worker::Report& report) {
   session.peer = report.peer;
   session.address = report.address;
   sessions_.insert_or_assign(report.peer, std::move(session));
+  sockets_.insert_or_assign(report.peer, report.socket);
   reason_.clear();
   host_.events.add({"session_up", tunnel_, report.peer, report.address});
 }

@@ -90,6 +90,8 @@ class TunnelWorker {
 
   /// The last reports of the sessions that live, by peer.
   const std::map<std::string, worker::SessionReport>& sessions() const { return sessions_; }
+  /// What the kernel made of their outer sockets' settings, by peer.
+  const std::map<std::string, worker::SocketReport>& sockets() const { return sockets_; }
   pid_t pid() const { return process_ ? process_->id.pid : 0; }
   /// Why it is not as it should be; empty: it is.
   std::string reason() const;
@@ -98,6 +100,7 @@ class TunnelWorker {
  private:
   void on(WorkerEvent event);
   void open_queues(int count);
+  int open_streams(int wanted);
   void watch_exit();
   void watch_link();
   void link_closed();
@@ -127,6 +130,7 @@ class TunnelWorker {
   std::string reason_;
   std::map<std::string, PathHealth> paths_;
   std::map<std::string, worker::SessionReport> sessions_;
+  std::map<std::string, worker::SocketReport> sockets_;
   std::map<std::string, std::uint64_t> dropped_;
   Clock::time_point heard_{};
   std::optional<Activity> when_suspected_;  // it has been quiet for a while

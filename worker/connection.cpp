@@ -17,10 +17,10 @@ constexpr std::size_t batch_bytes = 64 * 1024;
 constexpr std::size_t max_frame_bytes = frame_header_bytes + max_data_bytes;
 /// PINGs, PONGs and a CLOSE find room even behind a full batch.
 constexpr std::size_t control_room_bytes = 4 * 1024 + greeting_bytes;
-constexpr std::size_t out_bytes = batch_bytes + max_frame_bytes + control_room_bytes;
-constexpr std::size_t in_bytes = 2 * max_frame_bytes;
 /// TLS hands out at most one record (16 KiB) a call: this many, then others have their turn.
 constexpr int records_a_turn = 32;
+/// Room for one record, and for what is left of a frame.
+constexpr std::size_t in_room_bytes = 16 * 1024;
 
 std::string socket_words(int error) {
   if (error == ECONNRESET || error == EPIPE) return "the peer closed the connection (reset)";
@@ -33,8 +33,8 @@ std::string socket_words(int error) {
 Connection::Connection(Poller& poller, Fd socket, const TlsContext& tls,
                        const std::string& expected_node, std::string address, ConnectionState state,
                        Owner& owner)
-    : poller_(poller),
-      owner_(owner),
+    : poller_(&poller),
+      owner_(&owner),
       socket_(std::move(socket)),
       tls_(tls, socket_.get(), expected_node),
       address_(std::move(address)),
@@ -43,11 +43,11 @@ Connection::Connection(Poller& poller, Fd socket, const TlsContext& tls,
       in_(greeting_bytes),
       out_(2 * greeting_bytes),
       interest_(state == ConnectionState::connecting ? EPOLLOUT : EPOLLIN) {
-  poller_.add(socket_.get(), interest_, *this);
+  poller_->add(socket_.get(), interest_, *this);
 }
 
 Connection::~Connection() {
-  poller_.remove(socket_.get());
+  if (poller_) poller_->remove(socket_.get());
 }
 
 void Connection::enter(ConnectionState state) {
@@ -66,9 +66,10 @@ void Connection::on_events(std::uint32_t events) {
       step_handshake();
       break;
     case ConnectionState::greeting:
+    case ConnectionState::greeted:
     case ConnectionState::live:
       if (events & EPOLLOUT) flush();
-      if (events & ~static_cast<std::uint32_t>(EPOLLOUT)) read();
+      if (reads() && (events & ~static_cast<std::uint32_t>(EPOLLOUT))) read();
       break;
     case ConnectionState::closing:
       step_closing();
@@ -97,14 +98,26 @@ void Connection::step_handshake() {
   if (result == TlsResult::want_read || result == TlsResult::want_write) return;
   if (result != TlsResult::done) return on_tls_end(result, "during the TLS handshake");
   enter(ConnectionState::greeting);
-  owner_.on_secured(*this);
+  owner_->on_secured(*this);
   if (state_ == ConnectionState::greeting) read();  // OpenSSL may hold the greeting already
 }
 
-void Connection::go_live() {
+void Connection::detach() {
+  poller_->remove(socket_.get());
+  poller_ = nullptr;
+}
+
+void Connection::go_live(Poller& poller, BlockPool& pool, Owner& owner) {
+  poller_ = &poller;
+  owner_ = &owner;
+  in_.use(pool);
+  out_.use(pool);
   enter(ConnectionState::live);
-  in_.resize(in_bytes);
-  out_.resize(out_bytes);
+  interest_ = EPOLLIN;
+  poller_->add(socket_.get(), interest_, *this);
+  if (!consume()) return;
+  read();
+  update_interest();
 }
 
 void Connection::on_tls_end(TlsResult result, const char* doing) {
@@ -116,7 +129,7 @@ void Connection::on_tls_end(TlsResult result, const char* doing) {
 
 void Connection::close(const std::string& reason) {
   if (state_ == ConnectionState::closing || state_ == ConnectionState::dead) return;
-  const bool can_speak = state_ == ConnectionState::greeting || state_ == ConnectionState::live;
+  const bool can_speak = reads() || state_ == ConnectionState::greeted;
   if (can_speak) queue(FrameType::close, close_text(reason));
   enter(can_speak ? ConnectionState::closing : ConnectionState::dead);
   step_closing();
@@ -128,11 +141,11 @@ void Connection::fail(const std::string& reason) {
   // TLS may just have written an alert that tells the peer why. Closing with unread data would
   // reset the connection and could overtake it, so what still comes is read and thrown away.
   const bool linger = state_ != ConnectionState::connecting;
-  out_begin_ = out_end_ = 0;
+  out_.clear();
   enter(linger ? ConnectionState::closing : ConnectionState::dead);
   step_closing();
   update_interest();
-  owner_.on_closed(*this, reason);
+  owner_->on_closed(*this, reason);
 }
 
 void Connection::step_closing() {
@@ -153,42 +166,38 @@ void Connection::update_interest() {
   if (state_ == ConnectionState::dead) wanted = 0;
   if (state_ == ConnectionState::connecting) wanted = EPOLLOUT;
   if (state_ != ConnectionState::dead && (sends_pending() || tls_wants_write_)) wanted |= EPOLLOUT;
-  if (wanted == interest_) return;
+  if (wanted == interest_ || !poller_) return;
   interest_ = wanted;
-  poller_.modify(socket_.get(), wanted);
+  poller_->modify(socket_.get(), wanted);
 }
 
 // ---- sending ----
 
 bool Connection::send(FrameType type, std::string_view payload) {
   const bool queued = queue(type, payload);
-  flush();
+  if (!reading_) flush();
   return queued;
 }
 
 bool Connection::queue(FrameType type, std::string_view payload) {
-  if (out_.size() - out_end_ < frame_header_bytes + payload.size()) make_room();
-  if (out_.size() - out_end_ < frame_header_bytes + payload.size()) return false;
-  write_frame_header(&out_[out_end_], {type, static_cast<std::uint32_t>(payload.size())});
-  std::memcpy(&out_[out_end_ + frame_header_bytes], payload.data(), payload.size());
-  out_end_ += frame_header_bytes + payload.size();
+  const std::size_t bytes = frame_header_bytes + payload.size();
+  std::uint8_t* to = out_.room(bytes);
+  if (!to) return false;
+  write_frame_header(to, {type, static_cast<std::uint32_t>(payload.size())});
+  std::memcpy(to + frame_header_bytes, payload.data(), payload.size());
+  out_.added(bytes);
   return true;
 }
 
 std::uint8_t* Connection::landing() {
-  if (out_.size() - out_end_ < max_frame_bytes + control_room_bytes) {
-    make_room();
-    if (out_.size() - out_end_ < max_frame_bytes + control_room_bytes) {
-      was_full_ = true;
-      return nullptr;
-    }
-  }
-  return &out_[out_end_ + frame_header_bytes];
+  std::uint8_t* to = blocked_ ? nullptr : out_.room(max_frame_bytes + control_room_bytes);
+  if (!to) was_full_ = true;
+  return to ? to + frame_header_bytes : nullptr;
 }
 
 void Connection::commit(std::size_t size) {
-  write_frame_header(&out_[out_end_], {FrameType::data, static_cast<std::uint32_t>(size)});
-  out_end_ += frame_header_bytes + size;
+  write_frame_header(out_.room(0), {FrameType::data, static_cast<std::uint32_t>(size)});
+  out_.added(frame_header_bytes + size);
 }
 
 bool Connection::append_data(const std::uint8_t* payload, std::size_t size) {
@@ -200,44 +209,42 @@ bool Connection::append_data(const std::uint8_t* payload, std::size_t size) {
 }
 
 bool Connection::batch_is_full() const {
-  return out_end_ - out_begin_ >= batch_bytes;
-}
-
-void Connection::make_room() {
-  if (out_begin_ == 0) return;
-  std::memmove(out_.data(), &out_[out_begin_], out_end_ - out_begin_);
-  out_end_ -= out_begin_;
-  out_begin_ = 0;
+  return out_.size() >= batch_bytes;
 }
 
 /// False where the connection has failed.
 bool Connection::write_out() {
+  blocked_ = false;
   while (sends_pending()) {
-    std::size_t taken = 0;
-    const TlsResult result = tls_.write(&out_[out_begin_], out_end_ - out_begin_, taken);
-    if (result == TlsResult::want_write || result == TlsResult::want_read) return true;
+    std::size_t sent = 0;
+    const TlsResult result = tls_.write(out_.data(), out_.size(), sent);
+    if (result == TlsResult::want_write || result == TlsResult::want_read) {
+      blocked_ = true;
+      break;
+    }
     if (result != TlsResult::done) {
-      out_begin_ = out_end_ = 0;
+      out_.clear();
       return false;
     }
-    out_begin_ += taken;
+    out_.taken(sent);
+    moved_ += sent;
   }
-  out_begin_ = out_end_ = 0;
+  out_.settle();
   return true;
 }
 
 void Connection::flush() {
-  if (state_ != ConnectionState::greeting && state_ != ConnectionState::live) return;
+  if (!reads() && state_ != ConnectionState::greeted) return;
   if (!write_out()) {
     // The peer's reason, an alert or a CLOSE, may be waiting to be read: it says more.
-    read();
+    if (!reading_ && reads()) read();
     fail(socket_words(ECONNRESET));
     return;
   }
   update_interest();
   if (was_full_ && !sends_pending()) {
     was_full_ = false;
-    owner_.on_drained(*this);
+    owner_->on_drained(*this);
   }
 }
 
@@ -245,19 +252,27 @@ void Connection::flush() {
 
 void Connection::read() {
   has_more_ = false;
+  reading_ = true;
+  read_records();
+  reading_ = false;
+  if (state_ == ConnectionState::dead || state_ == ConnectionState::closing) return;
+  in_.settle();
+  // Answers were queued while frames were handed over.
+  if (sends_pending() && !blocked_) flush();
+}
+
+void Connection::read_records() {
   for (int i = 0; i < records_a_turn; ++i) {
-    if (state_ != ConnectionState::greeting && state_ != ConnectionState::live) return;
-    if (in_.size() - in_end_ < max_frame_bytes && in_begin_ > 0) {
-      std::memmove(in_.data(), &in_[in_begin_], in_end_ - in_begin_);
-      in_end_ -= in_begin_;
-      in_begin_ = 0;
-    }
+    if (!reads()) return;
+    std::uint8_t* to = in_.room(in_room_bytes);
+    if (!to) to = in_.room(1);
     std::size_t got = 0;
-    const TlsResult result = tls_.read(&in_[in_end_], in_.size() - in_end_, got);
+    const TlsResult result = tls_.read(to, in_.room_bytes(), got);
     tls_wants_write_ = result == TlsResult::want_write;
     if (result == TlsResult::want_read || result == TlsResult::want_write) return;
     if (result != TlsResult::done) return on_tls_end(result, "");
-    in_end_ += got;
+    in_.added(got);
+    moved_ += got;
     if (!consume()) return;
   }
   has_more_ = true;
@@ -265,21 +280,20 @@ void Connection::read() {
 
 /// Hands over the whole frames there are. False where the connection ended over one.
 bool Connection::consume() {
-  while (in_end_ - in_begin_ >= frame_header_bytes) {
-    const auto header = read_frame_header(&in_[in_begin_]);
-    if (!header || frame_header_bytes + header->length > in_.size()) {
-      fail("the peer broke the protocol: a frame of type " + std::to_string(in_[in_begin_]) +
+  while (in_.size() >= frame_header_bytes) {
+    std::uint8_t* frame = in_.data();
+    const auto header = read_frame_header(frame);
+    if (!header || (!is_live() && header->length > max_text_bytes)) {
+      fail("the peer broke the protocol: a frame of type " + std::to_string(frame[0]) +
            " that cannot be");
       return false;
     }
     const std::size_t whole = frame_header_bytes + header->length;
-    if (in_end_ - in_begin_ < whole) break;
-    std::uint8_t* payload = &in_[in_begin_ + frame_header_bytes];
-    in_begin_ += whole;
-    owner_.on_frame(*this, header->type, payload, header->length);
-    if (state_ != ConnectionState::greeting && state_ != ConnectionState::live) return false;
+    if (in_.size() < whole) break;
+    in_.taken(whole);
+    owner_->on_frame(*this, header->type, frame + frame_header_bytes, header->length);
+    if (!reads()) return false;
   }
-  if (in_begin_ == in_end_) in_begin_ = in_end_ = 0;
   return true;
 }
 

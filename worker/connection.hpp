@@ -1,13 +1,16 @@
 // One connection to a peer's worker: its TLS, its two bounded buffers, and its life. Cuts the bytes
-// into frames and queues frames to send; what a frame means is its owner's business.
+// into frames and queues frames to send; what a frame means is its owner's business. It lives on
+// one thread at a time: greeted on the worker's own, then served by a lane.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "worker/buffer.hpp"
 #include "worker/fd.hpp"
 #include "worker/frame.hpp"
 #include "worker/poller.hpp"
@@ -15,13 +18,14 @@
 
 namespace tunorch::worker {
 
-//  connecting ──▶ handshaking ──▶ greeting ──▶ live
-//      │               │             │          │      any failure, EOF, close()
-//      └───────────────┴─────────────┴──────────┴────▶ closing ──▶ dead
+//  connecting ──▶ handshaking ──▶ greeting ──▶ greeted ──▶ live
+//      │               │             │            │         │     any failure, EOF, close()
+//      └───────────────┴─────────────┴────────────┴─────────┴────▶ closing ──▶ dead
 enum class ConnectionState : std::uint8_t {
   connecting,   // dialer: TCP is under way
   handshaking,  // TLS is
   greeting,     // HELLO and CONFIG are
+  greeted,      // they were well: to be handed to its lane
   live,         // packets flow
   closing,      // the last words are on their way; what still comes in is thrown away
   dead,         // to be swept up
@@ -55,8 +59,14 @@ class Connection final : public EventHandler {
 
   void on_events(std::uint32_t events) override;
 
-  /// Packets flow from now on: the buffers grow to their full size.
-  void go_live();
+  /// The peer is one of ours. No frame is read until go_live().
+  void greeted() { enter(ConnectionState::greeted); }
+  /// Leaves its thread's loop, not from within a handler; the next call is go_live(), on another
+  /// thread.
+  void detach();
+  /// Packets flow from now on, on this thread; its buffers come from the pool. What came in behind
+  /// the greeting is read at once.
+  void go_live(Poller& poller, BlockPool& pool, Owner& owner);
   /// Tells the peer why, and lets go. `on_closed` is not called.
   void close(const std::string& reason);
   /// Lets go without a word to the peer; `on_closed` is called with the reason.
@@ -64,10 +74,11 @@ class Connection final : public EventHandler {
   /// No longer waits for the peer's farewell.
   void abandon() { enter(ConnectionState::dead); }
 
-  /// Queues a control frame; false where there is no room for it.
+  /// Queues a control frame and sends what can be sent; false where there is no room for it.
   bool send(FrameType type, std::string_view payload);
 
-  /// Where max_data_bytes of a DATA payload can be put, or null while there is no room.
+  /// Where max_data_bytes of a DATA payload can be put, or null until on_drained(): the socket has
+  /// not taken all there was.
   std::uint8_t* landing();
   /// Makes a DATA frame of what was put there.
   void commit(std::size_t size);
@@ -85,15 +96,20 @@ class Connection final : public EventHandler {
 
   ConnectionState state() const { return state_; }
   bool is_live() const { return state_ == ConnectionState::live; }
-  bool sends_pending() const { return out_begin_ < out_end_; }
+  bool sends_pending() const { return !out_.empty(); }
+  /// Bytes moved since the last call, either way.
+  std::uint64_t take_moved() { return std::exchange(moved_, 0); }
+  /// Keeps TLS's own buffers only while they are in use: for a connection that moves little.
+  void set_lean(bool lean) { tls_.set_lean(lean); }
   int fd() const { return socket_.get(); }
   const std::string& address() const { return address_; }
   Clock::time_point since() const { return since_; }  // of its present state
   std::vector<std::string> peer_names() const { return tls_.peer_names(); }
 
-  int peer = -1;    // index of the owner's; -1 until HELLO
-  int stream = 0;   // of the peer's session
-  int version = 1;  // of the wire, as agreed
+  int peer = -1;             // index of the owner's; -1 until HELLO
+  int stream = 0;            // of the peer's session
+  std::uint64_t serial = 0;  // the worker's number of it
+  int version = 1;           // of the wire, as agreed
 
  private:
   void enter(ConnectionState state);
@@ -101,26 +117,30 @@ class Connection final : public EventHandler {
   void step_handshake();
   void step_closing();
   bool queue(FrameType type, std::string_view payload);
+  bool reads() const {
+    return state_ == ConnectionState::greeting || state_ == ConnectionState::live;
+  }
+  void read_records();
   bool consume();
   bool write_out();
   void on_tls_end(TlsResult result, const char* doing);
   void update_interest();
-  void make_room();
 
-  Poller& poller_;
-  Owner& owner_;
+  Poller* poller_;
+  Owner* owner_;
   Fd socket_;
   Tls tls_;
   std::string address_;
   ConnectionState state_;
   Clock::time_point since_;
-  std::vector<std::uint8_t> in_, out_;
-  std::size_t in_begin_ = 0, in_end_ = 0;
-  std::size_t out_begin_ = 0, out_end_ = 0;
+  Buffer in_, out_;
+  std::uint64_t moved_ = 0;
   std::uint32_t interest_;
   bool tls_wants_write_ = false;
   bool has_more_ = false;
-  bool was_full_ = false;
+  bool reading_ = false;
+  bool blocked_ = false;   // the socket did not take all
+  bool was_full_ = false;  // and somebody waits for it to
 };
 
 }  // namespace tunorch::worker

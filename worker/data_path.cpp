@@ -1,9 +1,11 @@
 #include "worker/data_path.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 
+#include "worker/flow_hash.hpp"
 #include "worker/packet.hpp"
 #include "worker/vnet_header.hpp"
 
@@ -12,8 +14,36 @@ namespace {
 
 /// Reads of the TUN before others have their turn. At full GSO size this is 4 MiB.
 constexpr int reads_a_turn = 64;
+/// Streams with something queued before all are sent: each holds a block of memory until then.
+constexpr std::size_t max_touched = 8;
+
+/// The stream a flow has; where that one is dead, one of the living, and always the same one.
+/// Nothing where all are dead.
+std::optional<int> choose_stream(const SessionView& view, std::uint32_t hash) {
+  if (view.live == 0) return std::nullopt;
+  const auto streams = static_cast<std::uint32_t>(view.streams);
+  const std::uint32_t own = hash % streams;
+  if (view.live >> own & 1u) return static_cast<int>(own);
+  std::uint32_t skip = hash / streams % static_cast<std::uint32_t>(std::popcount(view.live));
+  std::uint32_t rest = view.live;
+  for (; skip > 0; --skip) rest &= rest - 1;
+  return std::countr_zero(rest);
+}
 
 }  // namespace
+
+Drops& Drops::operator+=(const Drops& other) {
+  malformed += other.malformed;
+  source += other.source;
+  isolated += other.isolated;
+  refused += other.refused;
+  multicast += other.multicast;
+  no_peer += other.no_peer;
+  no_session += other.no_session;
+  backlog += other.backlog;
+  unable += other.unable;
+  return *this;
+}
 
 std::map<std::string, std::uint64_t> Drops::by_name() const {
   std::map<std::string, std::uint64_t> named;
@@ -28,41 +58,72 @@ std::map<std::string, std::uint64_t> Drops::by_name() const {
   add("no_peer", no_peer);
   add("no_session", no_session);
   add("backlog", backlog);
+  add("unable", unable);
   return named;
 }
 
-DataPath::DataPath(Poller& poller, Tun tun)
-    : poller_(poller), tun_(std::move(tun)), scrap_(max_data_bytes) {
-  for (const Fd& queue : tun_.queues()) {
-    queues_.push_back(std::make_unique<Queue>(*this, queue, true));
-    poller_.add(queue.get(), EPOLLIN, *queues_.back());
-  }
+DataPath::DataPath(Poller& poller, int lane, const Fd& queue, const std::vector<Relay*>& relays)
+    : poller_(poller),
+      lane_(lane),
+      relays_(relays),
+      queue_(*this, queue.get(), true),
+      scrap_(max_data_bytes) {
+  touched_.reserve(max_touched);
+  poller_.add(queue_.fd, EPOLLIN, queue_);
 }
 
 DataPath::~DataPath() {
-  for (const auto& queue : queues_) poller_.remove(queue->fd.get());
+  poller_.remove(queue_.fd);
+  if (carried_queue_) poller_.remove(carried_queue_->fd);
 }
 
-void DataPath::set_peers(std::vector<Peer>& peers, bool listener, bool isolate) {
-  peers_ = &peers;
-  listener_ = listener;
-  isolate_ = isolate;
-  table_ = PrefixTable();
-  for (std::size_t i = 0; i < peers.size(); ++i)
-    for (const std::string& prefix : peers[i].spec.prefixes)
-      table_.add(prefix, static_cast<int>(i));
-  sessions_changed();
-}
+// ---- sessions ----
 
-void DataPath::sessions_changed() {
-  last_ = nullptr;
-  live_sessions_ = static_cast<std::size_t>(
-      std::ranges::count_if(*peers_, [](const Peer& peer) { return peer.live_stream(); }));
-  if (carrier_ != (live_sessions_ > 0)) {
-    carrier_ = !carrier_;
-    tun_.set_carrier(carrier_);
+void DataPath::set_session(int peer, const SessionView& view, std::size_t sessions) {
+  const auto number = static_cast<std::size_t>(peer);
+  if (peers_.size() <= number) peers_.resize(number + 1);
+  PathPeer& place = peers_[number];
+  place.view = view;
+  // Of its own streams a lane knows better than whoever wrote this.
+  for (int i = lane_; i < max_streams; i += static_cast<int>(relays_.size())) {
+    const auto bit = static_cast<std::uint16_t>(1u << i);
+    const bool live = place.streams[static_cast<std::size_t>(i)] != nullptr;
+    place.view.live =
+        static_cast<std::uint16_t>(live ? place.view.live | bit : place.view.live & ~bit);
   }
+  sessions_ = sessions;
   resume();
+}
+
+void DataPath::attach(Stream& stream) {
+  const StreamId id = stream.id();
+  const auto number = static_cast<std::size_t>(id.peer);
+  if (peers_.size() <= number) peers_.resize(number + 1);
+  peers_[number].streams[static_cast<std::size_t>(id.stream)] = &stream;
+}
+
+void DataPath::detach(const Stream& stream) {
+  const StreamId id = stream.id();
+  PathPeer& peer = peers_[static_cast<std::size_t>(id.peer)];
+  auto& place = peer.streams[static_cast<std::size_t>(id.stream)];
+  if (place != &stream) return;
+  place = nullptr;
+  peer.view.live = static_cast<std::uint16_t>(peer.view.live & ~(1u << id.stream));
+  last_ = nullptr;
+  std::erase(touched_, &stream);
+  resume();
+}
+
+Stream* DataPath::stream(int peer, int number) {
+  const auto index = static_cast<std::size_t>(peer);
+  return index < peers_.size() ? peers_[index].streams[static_cast<std::size_t>(number)] : nullptr;
+}
+
+Stream* DataPath::any_stream() const {
+  for (const PathPeer& peer : peers_)
+    for (Stream* stream : peer.streams)
+      if (stream) return stream;
+  return nullptr;
 }
 
 // ---- from the kernel ----
@@ -73,133 +134,191 @@ void DataPath::pause() {
 }
 
 void DataPath::resume() {
-  if (!paused_) return;
-  paused_ = false;
-  watch_queues(EPOLLIN);
+  if (paused_) {
+    paused_ = false;
+    watch_queues(EPOLLIN);
+    if (held_ > 0) drain(queue_);
+  }
+  if (std::exchange(relay_waits_, false)) take_relayed();
 }
 
 void DataPath::watch_queues(std::uint32_t events) {
-  for (const auto& queue : queues_) poller_.modify(queue->fd.get(), events);
+  poller_.modify(queue_.fd, events);
+  if (carried_queue_) poller_.modify(carried_queue_->fd, events);
 }
 
-/// The packet's session's connection; null, and counted, where it has none.
-Connection* DataPath::stream_for(const std::uint8_t* payload, std::size_t size) {
-  const auto packet = parse_packet(payload + vnet_header_bytes, size - vnet_header_bytes);
+/// Nothing, and counted, where no peer gets it.
+std::optional<DataPath::Way> DataPath::way_of(const std::uint8_t* payload, std::size_t size) {
+  const std::uint8_t* bytes = payload + vnet_header_bytes;
+  const std::size_t packet_bytes = size - vnet_header_bytes;
+  const auto packet = parse_packet(bytes, packet_bytes);
   if (!packet) {
     ++drops_.malformed;
-    return nullptr;
+    return std::nullopt;
   }
   if (packet->destination.is_multicast()) {
     ++drops_.multicast;
-    return nullptr;
+    return std::nullopt;
   }
-  const int owner = table_.find(packet->destination);
+  const int owner = rules_->table.find(packet->destination);
   if (owner < 0) {
     ++drops_.no_peer;
-    return nullptr;
+    return std::nullopt;
   }
-  Peer& peer = (*peers_)[static_cast<std::size_t>(owner)];
-  Connection* stream = peer.live_stream();
+  if (static_cast<std::size_t>(owner) >= peers_.size()) {
+    ++drops_.no_session;
+    return std::nullopt;
+  }
+  PathPeer& peer = peers_[static_cast<std::size_t>(owner)];
+  const std::uint32_t hash = peer.view.streams > 1 ? flow_hash(bytes, packet_bytes) : 0;
+  const auto stream = choose_stream(peer.view, hash);
   if (!stream) {
     ++drops_.no_session;
-    return nullptr;
+    return std::nullopt;
   }
-  ++peer.counters.tx_packets;
-  peer.counters.tx_bytes += size - vnet_header_bytes;
-  return stream;
+  if (!can_take(payload, peer.view.offloads)) {
+    ++drops_.unable;
+    return std::nullopt;
+  }
+  return Way{*stream % static_cast<int>(relays_.size()),
+             peer.streams[static_cast<std::size_t>(*stream)]};
 }
 
-/// False, and counted, where there is no room.
-bool DataPath::send(Connection& to, Connection* landed, const std::uint8_t* payload,
-                    std::size_t size) {
-  if (&to == landed) {
-    to.commit(size);
-  } else if (!to.append_data(payload, size)) {
-    to.flush();
-    if (!to.is_live() || !to.append_data(payload, size)) {
-      ++drops_.backlog;
-      return false;
-    }
-  }
-  if (to.batch_is_full())
-    to.flush();
-  else if (std::ranges::find(touched_, &to) == touched_.end())
-    touched_.push_back(&to);
-  return true;
+void DataPath::touch(Stream& stream) {
+  if (std::ranges::find(touched_, &stream) != touched_.end()) return;
+  if (touched_.size() == max_touched) flush_touched();
+  touched_.push_back(&stream);
 }
 
-/// A packet is read straight to the end of the out-buffer of the session that got the last one, and
-/// copied only if it is for another. With one session a full buffer stops the reading, so that the
+/// A flush may end its stream, and detach() takes it out of here.
+void DataPath::flush_touched() {
+  while (!touched_.empty()) {
+    Stream* stream = touched_.back();
+    touched_.pop_back();
+    stream->connection->flush();
+  }
+}
+
+/// Queues the payload; it lies in the stream's own buffer already where that is `landed`.
+DataPath::Sent DataPath::put(Stream& to, Stream* landed, const std::uint8_t* payload,
+                             std::size_t size) {
+  Connection& connection = *to.connection;
+  if (&to == landed)
+    connection.commit(size);
+  else if (!connection.append_data(payload, size))
+    return Sent::no_room;
+  last_ = &to;
+  ++to.counters.tx_packets;
+  to.counters.tx_bytes += size - vnet_header_bytes;
+  if (connection.batch_is_full())
+    connection.flush();
+  else
+    touch(to);
+  return Sent::yes;
+}
+
+/// With one session a full buffer makes the packet wait, and the reading with it, so that the
 /// kernel's queue fills and senders slow down; with several, the full one's packets are dropped and
 /// the others go on.
+DataPath::Sent DataPath::route(std::uint8_t* payload, std::size_t size, Stream* landed) {
+  const auto way = way_of(payload, size);
+  if (!way) return Sent::dropped;
+  const bool sent = way->lane == lane_
+                        ? put(*way->stream, landed, payload, size) == Sent::yes
+                        : relays_[static_cast<std::size_t>(way->lane)]->push(lane_, payload, size);
+  if (sent) return Sent::yes;
+  if (sessions_ <= 1) return Sent::no_room;
+  ++drops_.backlog;
+  return Sent::dropped;
+}
+
+/// Reads for a bounded while; false where there is nothing more to read, or no room for it. A
+/// packet is read straight to the end of the out-buffer of the stream that got the last one, and
+/// copied only if it is for another.
 bool DataPath::drain(Queue& queue) {
-  if (paused_ || !peers_) return false;
-  touched_.clear();
+  if (paused_ || !rules_) return false;
+  if (held_ > 0) {
+    if (route(scrap_.data(), held_, nullptr) == Sent::no_room) {
+      pause();
+      return false;
+    }
+    held_ = 0;
+  }
   bool more = true;
   for (int i = 0; i < reads_a_turn && more; ++i) {
-    if (!last_ || !last_->is_live()) {
-      last_ = nullptr;
-      for (const Peer& peer : *peers_)
-        if (!last_) last_ = peer.live_stream();
-    }
-    Connection* landed = last_;
-    std::uint8_t* to = landed ? landed->landing() : nullptr;
-    if (landed && !to) {
-      landed->flush();
-      to = landed->is_live() ? landed->landing() : nullptr;
-      if (!to && live_sessions_ <= 1) {
-        if (landed->is_live()) pause();
-        more = false;
-        continue;
-      }
+    if (!last_) last_ = any_stream();
+    Stream* landed = last_;
+    std::uint8_t* to = landed ? landed->connection->landing() : nullptr;
+    if (landed && !to && sessions_ <= 1) {
+      pause();
+      break;
     }
     if (!to) {
       to = scrap_.data();
       landed = nullptr;
     }
-    const ssize_t size = Tun::read(queue.fd, to, max_data_bytes);
-    if (size < 0) {
+    const ssize_t got = tun::read(queue.fd, to, max_data_bytes);
+    if (got < 0) {
       if (errno == EBADFD && queue.own) device_gone_ = true;
       more = false;
-      continue;
+      break;
     }
-    if (static_cast<std::size_t>(size) <= vnet_header_bytes) continue;
-    Connection* stream = stream_for(to, static_cast<std::size_t>(size));
-    const bool sent = stream && send(*stream, landed, to, static_cast<std::size_t>(size));
-    if (stream) last_ = stream;
-    if (!queue.own) ++(sent ? carried_.packets : carried_.lost);
+    const auto size = static_cast<std::size_t>(got);
+    if (size <= vnet_header_bytes) continue;
+    const Sent sent = route(to, size, landed);
+    if (sent == Sent::no_room) {
+      if (to != scrap_.data()) std::memcpy(scrap_.data(), to, size);
+      held_ = size;
+      pause();
+      more = false;
+    }
+    if (!queue.own) ++(sent == Sent::dropped ? carried_.lost : carried_.packets);
   }
-  for (Connection* connection : touched_) connection->flush();
+  flush_touched();
   return more;
 }
 
-// ---- what is stranded in a dead worker's queues ----
-
-void DataPath::carry(std::vector<Fd> queues) {
-  if (carries()) finish_carrying();
-  carried_queues_ = std::move(queues);
-  for (const Fd& fd : carried_queues_) {
-    queues_.push_back(std::make_unique<Queue>(*this, fd, false));
-    poller_.add(fd.get(), EPOLLIN, *queues_.back());
-    if (paused_) poller_.modify(fd.get(), 0);
-    while (drain(*queues_.back())) continue;
+void DataPath::take_relayed() {
+  Relay& relay = *relays_[static_cast<std::size_t>(lane_)];
+  for (auto payload = relay.front(); !payload.empty(); payload = relay.front()) {
+    const auto way = way_of(payload.data(), payload.size());
+    if (way) {
+      const bool sent = way->lane == lane_ ? put(*way->stream, nullptr, payload.data(),
+                                                 payload.size()) == Sent::yes
+                                           : relays_[static_cast<std::size_t>(way->lane)]->push(
+                                                 lane_, payload.data(), payload.size());
+      if (!sent && sessions_ <= 1) {
+        relay_waits_ = true;
+        break;
+      }
+      if (!sent) ++drops_.backlog;
+    }
+    relay.pop();
   }
+  flush_touched();
+}
+
+// ---- what is stranded in a dead worker's queue ----
+
+void DataPath::carry(Fd queue) {
+  carried_fd_ = std::move(queue);
+  carried_queue_.emplace(*this, carried_fd_.get(), false);
+  poller_.add(carried_fd_.get(), paused_ ? 0u : EPOLLIN, *carried_queue_);
+  while (drain(*carried_queue_)) continue;
 }
 
 DataPath::Carried DataPath::finish_carrying() {
-  for (const auto& queue : queues_)
-    if (!queue->own) {
-      drain(*queue);
-      poller_.remove(queue->fd.get());
-    }
-  std::erase_if(queues_, [](const auto& queue) { return !queue->own; });
-  carried_queues_.clear();
+  if (!carried_queue_) return {};
+  drain(*carried_queue_);
+  poller_.remove(carried_fd_.get());
+  carried_queue_.reset();
+  carried_fd_ = Fd();
   return std::exchange(carried_, {});
 }
 
 // ---- from a peer ----
 
-void DataPath::deliver(Peer& peer, int owner, std::uint8_t* payload, std::size_t size) {
+void DataPath::deliver(Stream& from, std::uint8_t* payload, std::size_t size) {
   std::uint8_t* bytes = payload + vnet_header_bytes;
   const std::size_t packet_size = size - vnet_header_bytes;
   const auto packet = parse_packet(bytes, packet_size);
@@ -209,22 +328,22 @@ void DataPath::deliver(Peer& peer, int owner, std::uint8_t* payload, std::size_t
     ++drops_.malformed;
     return;
   }
-  if (table_.find(packet->source) != owner) {
+  if (rules_->table.find(packet->source) != from.connection->peer) {
     ++drops_.source;
     return;
   }
   // Another dialer's address: the kernel would send it straight back into the bundle.
-  if (listener_ && isolate_ && table_.find(packet->destination) >= 0) {
+  if (rules_->listener && rules_->isolate && rules_->table.find(packet->destination) >= 0) {
     ++drops_.isolated;
     return;
   }
   std::memcpy(payload, &header, sizeof header);
-  if (!tun_.write(0, payload, size)) {
+  if (!tun::write(queue_.fd, payload, size)) {
     ++drops_.refused;
     return;
   }
-  ++peer.counters.rx_packets;
-  peer.counters.rx_bytes += packet_size;
+  ++from.counters.rx_packets;
+  from.counters.rx_bytes += packet_size;
 }
 
 }  // namespace tunorch::worker

@@ -1,17 +1,22 @@
-// Packets between the TUN and the sessions: who gets what the kernel sends, and what may be handed
-// to the kernel of what a peer sends. The hot path: no allocation and no clock for a packet.
+// Packets between one TUN queue and the streams of one lane: who gets what the kernel sends, and
+// what may be handed to the kernel of what a peer sends. The hot path: no allocation and no clock
+// for a packet.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "worker/peer.hpp"
 #include "worker/poller.hpp"
 #include "worker/prefix_table.hpp"
+#include "worker/relay.hpp"
+#include "worker/stream.hpp"
 #include "worker/tun.hpp"
+#include "worker/vnet_header.hpp"
 
 namespace tunorch::worker {
 
@@ -25,46 +30,67 @@ struct Drops {
   std::uint64_t no_peer = 0;     // from the kernel: no peer has the destination
   std::uint64_t no_session = 0;  // from the kernel: its peer has no session
   std::uint64_t backlog = 0;     // from the kernel: its session's connection is full
+  std::uint64_t unable = 0;      // from the kernel: of a kind its peer's kernel cannot take
 
+  Drops& operator+=(const Drops& other);
   std::map<std::string, std::uint64_t> by_name() const;
+};
+
+/// A peer's session as all lanes know it.
+struct SessionView {
+  int streams = 0;         // as many as its dialer has; 0: there is no session
+  std::uint16_t live = 0;  // a bit a stream
+  Offloads offloads{};     // what it takes
+};
+
+/// What all lanes share, read-only.
+struct PathRules {
+  PrefixTable table;  // owner: a peer's number
+  bool listener = false, isolate = true;
 };
 
 class DataPath {
  public:
-  DataPath(Poller& poller, Tun tun);
+  /// Lane `lane` of `relays.size()`; each lane owns the relay of its number.
+  DataPath(Poller& poller, int lane, const Fd& queue, const std::vector<Relay*>& relays);
   ~DataPath();
   DataPath(const DataPath&) = delete;
   DataPath& operator=(const DataPath&) = delete;
 
-  /// The peers are the caller's and must stay in place until the next call.
-  void set_peers(std::vector<Peer>& peers, bool listener, bool isolate);
+  void set_rules(std::shared_ptr<const PathRules> rules) { rules_ = std::move(rules); }
+  /// `sessions`: of all peers.
+  void set_session(int peer, const SessionView& view, std::size_t sessions);
+  /// A stream of this lane lives, or no longer does.
+  void attach(Stream& stream);
+  void detach(const Stream& stream);
+  /// The lane's stream of that number, or null.
+  Stream* stream(int peer, int number);
 
-  /// A DATA frame's payload from a peer.
-  void deliver(Peer& peer, int owner, std::uint8_t* payload, std::size_t size);
-
-  /// A session came, went, or its connection has room again.
-  void sessions_changed();
+  /// A DATA frame's payload from a peer. It may be changed in place.
+  void deliver(Stream& from, std::uint8_t* payload, std::size_t size);
+  /// What other lanes gave us.
+  void take_relayed();
+  /// A connection or a relay has room again.
   void resume();
 
-  /// Takes over the queues of a tunnel whose worker died: what is stranded there goes out by this
-  /// one until `finish_carrying`. Of older ones it then lets go.
-  void carry(std::vector<Fd> queues);
+  /// Takes over a queue of a tunnel whose worker died: what is stranded there goes out by this one
+  /// until `finish_carrying`. One at a time.
+  void carry(Fd queue);
+  bool carries() const { return carried_queue_.has_value(); }
   struct Carried {
     std::uint64_t packets = 0, lost = 0;
   };
-  bool carries() const { return !carried_queues_.empty(); }
-  /// A last drain, and it lets go of them.
+  /// A last drain, and it lets go of it.
   Carried finish_carrying();
 
   /// The device was deleted under us.
   bool device_gone() const { return device_gone_; }
-  const Tun& tun() const { return tun_; }
   const Drops& drops() const { return drops_; }
 
  private:
   class Queue final : public EventHandler {
    public:
-    Queue(DataPath& path, const Fd& fd, bool own) : path(path), fd(fd), own(own) {}
+    Queue(DataPath& path, int fd, bool own) : path(path), fd(fd), own(own) {}
     void on_events(std::uint32_t events) override {
       // A TUN shows EPOLLERR only when its device is gone (tun_chr_poll() in drivers/net/tun.c).
       if ((events & EPOLLERR) && own) path.device_gone_ = true;
@@ -72,30 +98,50 @@ class DataPath {
     }
 
     DataPath& path;
-    const Fd& fd;
+    int fd;
     bool own;  // else it is one of a tunnel whose worker died
   };
 
-  /// Reads for a bounded while; false where there is nothing more to read, or no room for it.
+  struct PathPeer {
+    SessionView view;
+    std::array<Stream*, max_streams> streams{};  // of this lane
+  };
+
+  /// Where a packet goes.
+  struct Way {
+    int lane;
+    Stream* stream;  // where the lane is ours
+  };
+
+  enum class Sent : std::uint8_t { yes, dropped, no_room };
+
   bool drain(Queue& queue);
+  Sent route(std::uint8_t* payload, std::size_t size, Stream* landed);
+  Sent put(Stream& to, Stream* landed, const std::uint8_t* payload, std::size_t size);
+  std::optional<Way> way_of(const std::uint8_t* payload, std::size_t size);
+  Stream* any_stream() const;
+  void touch(Stream& stream);
+  void flush_touched();
   void pause();
   void watch_queues(std::uint32_t events);
-  Connection* stream_for(const std::uint8_t* payload, std::size_t size);
-  bool send(Connection& to, Connection* landed, const std::uint8_t* payload, std::size_t size);
 
   Poller& poller_;
-  Tun tun_;
-  std::vector<Fd> carried_queues_;
+  int lane_;
+  const std::vector<Relay*>& relays_;
+  Queue queue_;
+  Fd carried_fd_;
+  std::optional<Queue> carried_queue_;
   Carried carried_;
-  std::vector<std::unique_ptr<Queue>> queues_;  // our own, and those carried
-  std::vector<Peer>* peers_ = nullptr;
-  PrefixTable table_;
-  bool listener_ = false, isolate_ = true;
-  bool carrier_ = false, paused_ = false, device_gone_ = false;
-  Connection* last_ = nullptr;  // where the packet read last went: the next likely goes there too
-  std::vector<Connection*> touched_;
-  std::vector<std::uint8_t> scrap_;  // for packets that no session can take
-  std::size_t live_sessions_ = 0;
+  std::vector<PathPeer> peers_;  // by number
+  std::shared_ptr<const PathRules> rules_;
+  std::size_t sessions_ = 0;
+  bool paused_ = false, device_gone_ = false;
+  Stream* last_ = nullptr;  // where the packet read last went: the next likely goes there too
+  std::vector<Stream*> touched_;
+  std::vector<std::uint8_t>
+      scrap_;                 // for packets that are read while no stream's buffer is at hand
+  std::size_t held_ = 0;      // bytes of one in there that waits for room
+  bool relay_waits_ = false;  // what other lanes gave us waits for room
   Drops drops_;
 };
 

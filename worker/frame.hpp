@@ -9,9 +9,9 @@
 namespace tunorch::worker {
 
 /// What this end speaks. A peer is accepted when the ranges overlap; the highest common is used.
-/// 2: STATE.
-inline constexpr int wire_version = 2;
-inline constexpr int min_wire_version = 1;
+/// 2: STATE. 3: offloads in HELLO and CONFIG, sessions of several streams.
+inline constexpr int wire_version = 3;
+inline constexpr int min_wire_version = 2;
 
 enum class FrameType : std::uint8_t {
   hello = 1,   // dialer → listener, once, first: who I am and what I run (JSON)

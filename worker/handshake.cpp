@@ -4,10 +4,11 @@
 
 namespace tunorch::worker {
 
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Offloads, tso, ecn, uso)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Hello, version, min_version, cluster, node, bundle,
-                                                tunnel, stream, streams, digest)
+                                                tunnel, stream, streams, digest, offloads)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Config, version, sndbuf_bytes, rcvbuf_bytes,
-                                                congestion)
+                                                congestion, offloads)
 
 namespace {
 
@@ -42,7 +43,7 @@ std::string quoted(const std::string& peers_word) {
 
 }  // namespace
 
-Hello make_hello(const Spec& dialer, int stream) {
+Hello make_hello(const Spec& dialer, int stream, const Offloads& offloads) {
   Hello hello;
   hello.cluster = dialer.cluster;
   hello.node = dialer.node;
@@ -51,12 +52,13 @@ Hello make_hello(const Spec& dialer, int stream) {
   hello.stream = stream;
   hello.streams = dialer.streams;
   hello.digest = dialer.peers.at(0).digest;
+  hello.offloads = offloads;
   return hello;
 }
 
-Config make_config(const Spec& listener, const Hello& hello) {
+Config make_config(const Spec& listener, const Hello& hello, const Offloads& offloads) {
   return {std::min(wire_version, hello.version), listener.sndbuf_bytes, listener.rcvbuf_bytes,
-          listener.congestion};
+          listener.congestion, offloads};
 }
 
 std::string hello_text(const Hello& hello) {
@@ -113,9 +115,11 @@ std::string refuse_hello(const Spec& listener, const Hello& hello,
   if (peer == listener.peers.end())
     return "node " + quoted(hello.node) + " is not in bundle " + listener.bundle +
            " in the listener's file";
-  if (hello.stream < 0 || hello.stream >= listener.streams)
-    return "the dialer opens stream " + std::to_string(hello.stream) +
-           ", the listener's file has streams: " + std::to_string(listener.streams);
+  if (hello.streams < 1 || hello.streams > max_streams || hello.stream < 0 ||
+      hello.stream >= hello.streams)
+    return "the dialer opens stream " + std::to_string(hello.stream) + " of " +
+           std::to_string(hello.streams) + ", and a session has 1 to " +
+           std::to_string(max_streams);
   if (hello.digest != peer->digest)
     return "the peer runs another cluster file (nodes' prefixes or link_net differ): apply the "
            "same file on both ends";

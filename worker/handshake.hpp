@@ -8,6 +8,7 @@
 
 #include "worker/frame.hpp"
 #include "worker/spec.hpp"
+#include "worker/vnet_header.hpp"
 
 namespace tunorch::worker {
 
@@ -16,7 +17,8 @@ struct Hello {
   std::string cluster, node, bundle;
   int tunnel = 0;
   int stream = 0, streams = 1;
-  std::string digest;  // PeerSpec::digest
+  std::string digest;                                          // PeerSpec::digest
+  Offloads offloads{.tso = true, .ecn = false, .uso = false};  // what it takes
 };
 
 /// The listener's values, which the dialer takes where its own file says auto.
@@ -24,10 +26,11 @@ struct Config {
   int version = wire_version;
   std::uint32_t sndbuf_bytes = 0, rcvbuf_bytes = 0;
   std::string congestion = "auto";
+  Offloads offloads{.tso = true, .ecn = false, .uso = false};  // what it takes
 };
 
-Hello make_hello(const Spec& dialer, int stream);
-Config make_config(const Spec& listener, const Hello& hello);
+Hello make_hello(const Spec& dialer, int stream, const Offloads& offloads);
+Config make_config(const Spec& listener, const Hello& hello, const Offloads& offloads);
 
 std::string hello_text(const Hello& hello);
 std::string config_text(const Config& config);

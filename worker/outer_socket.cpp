@@ -1,8 +1,8 @@
 #include "worker/outer_socket.hpp"
 
 #include <arpa/inet.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 
 #include <cerrno>
 #include <cstring>
@@ -61,6 +61,26 @@ void tune_socket(int fd, const SocketTuning& tuning) {
   const std::string congestion = tuning.congestion == "auto" ? "bbr" : tuning.congestion;
   (void)::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion.c_str(),
                      static_cast<socklen_t>(congestion.size()));
+}
+
+SocketReport read_socket(int fd) {
+  const auto size_of = [fd](int option) {
+    int value = 0;
+    socklen_t bytes = sizeof value;
+    ::getsockopt(fd, SOL_SOCKET, option, &value, &bytes);
+    return static_cast<std::uint32_t>(value);
+  };
+  char congestion[16] = "";  // TCP_CA_NAME_MAX
+  socklen_t bytes = sizeof congestion;
+  ::getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion, &bytes);
+  return {size_of(SO_SNDBUF), size_of(SO_RCVBUF), congestion};
+}
+
+std::uint32_t delivered_segments(int fd) {
+  tcp_info info{};
+  socklen_t bytes = sizeof info;
+  ::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &bytes);
+  return info.tcpi_delivered;
 }
 
 std::string host_text(const sockaddr_storage& address) {

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "worker/fd.hpp"
+#include "worker/spec.hpp"
 
 namespace tunorch::worker {
 
@@ -18,6 +19,14 @@ struct SocketTuning {
 
 /// Best effort: what the kernel caps or lacks leaves its own value (tcp(7), socket(7)).
 void tune_socket(int fd, const SocketTuning& tuning);
+
+/// What the kernel made of it: sizes are capped by net.core.wmem_max and rmem_max, and doubled for
+/// its own bookkeeping (socket(7)).
+SocketReport read_socket(int fd);
+
+/// Segments the peer's kernel has acknowledged so far, selectively or not (tcpi_delivered of
+/// TCP_INFO, tcp(7)); wraps.
+std::uint32_t delivered_segments(int fd);
 
 /// "192.0.2.1:4430" or "[2001:db8::1]:4430"; an IPv4 peer of a dual-stack socket as IPv4.
 std::string address_text(const sockaddr_storage& address);

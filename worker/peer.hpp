@@ -1,34 +1,48 @@
-// A node on the other end of this tunnel and the session with it, if one lives: its connections,
-// its PINGs, its counters. Plain data shared by the data path and the roles.
+// A node on the other end of this tunnel and the session with it, as the worker's own thread keeps
+// account of it from what the lanes tell. Plain data and small sums.
 #pragma once
 
+#include <array>
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
-#include "worker/connection.hpp"
-#include "worker/probe.hpp"
+#include "worker/data_path.hpp"
 #include "worker/spec.hpp"
+#include "worker/stream.hpp"
 
 namespace tunorch::worker {
 
-struct Counters {
-  std::uint64_t tx_bytes = 0, rx_bytes = 0, tx_packets = 0, rx_packets = 0;
+struct PeerStream {
+  std::uint64_t serial = 0;  // of its connection; 0: there is none
+  bool live = false;         // its lane serves it
+  int version = min_wire_version;
+  std::string address;
+  SocketReport socket;
+  std::uint32_t rtt_us = 0;
+  int lost_in_row = 0;               // PINGs
+  Counters counters;                 // as last reported
+  std::vector<bool> decisions = {};  // of the report just made
 };
 
 struct Peer {
   PeerSpec spec;
-  std::vector<Connection*> streams;  // by stream; null where there is none
-  std::optional<Probe> probe;        // while a session lives
-  bool announced = false;            // session_up was reported
-  Counters counters;                 // of this session
+  bool wanted = true;      // false: was taken out; the number stays its own
+  bool announced = false;  // session_up was reported
+  SessionView view;
+  std::array<PeerStream, max_streams> streams;
+  Counters ended;               // of streams of this session that ended
+  std::vector<bool> decisions;  // of PINGs, since the last heartbeat
 
-  Connection* live_stream() const {
-    for (Connection* connection : streams)
-      if (connection && connection->is_live()) return connection;
-    return nullptr;
-  }
+  bool has_session() const;
+  /// Of a session: the first stream that lives.
+  const PeerStream& first_live() const;
+  Counters counters() const;
+  std::uint32_t rtt_us() const;  // the shortest
 };
+
+/// What PINGs sent over several streams at the same times say of their session: it answered when
+/// any of them did. Each in order, the newest last.
+std::vector<bool> merge_decisions(const std::vector<bool>& some, const std::vector<bool>& others);
 
 }  // namespace tunorch::worker

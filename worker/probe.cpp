@@ -11,9 +11,10 @@ constexpr std::size_t max_decisions = 64;
 
 }  // namespace
 
-Ping Probe::next(nanoseconds now) {
-  waiting_.push_back({++sequence_, static_cast<std::uint64_t>(now.count())});
-  return waiting_.back();
+Ping Probe::next(nanoseconds now, std::uint32_t delivered) {
+  const Ping ping{++sequence_, static_cast<std::uint64_t>(now.count())};
+  waiting_.push_back({ping, delivered});
+  return ping;
 }
 
 void Probe::answered(Ping pong, nanoseconds now) {
@@ -22,15 +23,19 @@ void Probe::answered(Ping pong, nanoseconds now) {
   last_answer_ = now;
   rtt_us_ = static_cast<std::uint32_t>(std::max<std::int64_t>(
       1, std::chrono::duration_cast<std::chrono::microseconds>(now - sent).count()));
-  const auto found = std::ranges::find(waiting_, pong.sequence, &Ping::sequence);
+  const auto found = std::ranges::find(waiting_, pong.sequence,
+                                       [](const Waiting& one) { return one.ping.sequence; });
   if (found == waiting_.end()) return;
   waiting_.erase(found);
   decisions_.push_back(true);
 }
 
-bool Probe::expire(nanoseconds now, nanoseconds timeout) {
+bool Probe::expire(nanoseconds now, nanoseconds timeout, std::uint32_t delivered) {
   const std::size_t before = waiting_.size();
-  while (!waiting_.empty() && now - nanoseconds(waiting_.front().clock_ns) >= timeout) {
+  while (!waiting_.empty()) {
+    const Waiting& oldest = waiting_.front();
+    const auto limit = delivered == oldest.delivered ? timeout : patience * timeout;
+    if (now - nanoseconds(oldest.ping.clock_ns) < limit) break;
     waiting_.pop_front();
     decisions_.push_back(false);
   }

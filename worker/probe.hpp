@@ -15,12 +15,16 @@ class Probe {
  public:
   using nanoseconds = std::chrono::nanoseconds;  // of the monotonic clock
 
-  /// The next PING to send.
-  Ping next(nanoseconds now);
+  /// The next PING to send. `delivered` counts what the path has carried so far
+  /// (delivered_segments).
+  Ping next(nanoseconds now, std::uint32_t delivered);
   /// A PONG came. Answers that come too late still tell the round trip.
   void answered(Ping pong, nanoseconds now);
-  /// Decides PINGs older than `timeout` as lost; true where there was one.
-  bool expire(nanoseconds now, nanoseconds timeout);
+  /// Decides PINGs older than `timeout` as lost; true where there was one. While segments sent
+  /// since then were delivered, the path lives, and loses packets or has busy ends: then a PING
+  /// waits `patience` times as long.
+  bool expire(nanoseconds now, nanoseconds timeout, std::uint32_t delivered);
+  static constexpr int patience = 4;
 
   /// Decisions since the last call, in order: answered or lost.
   std::vector<bool> take_decisions();
@@ -30,7 +34,12 @@ class Probe {
   explicit Probe(nanoseconds now) : last_answer_(now) {}
 
  private:
-  std::deque<Ping> waiting_;
+  struct Waiting {
+    Ping ping;
+    std::uint32_t delivered;  // when it was sent
+  };
+
+  std::deque<Waiting> waiting_;
   std::vector<bool> decisions_;
   std::uint32_t sequence_ = 0;
   std::uint32_t rtt_us_ = 0;

@@ -14,6 +14,9 @@
 
 namespace tunorch::worker {
 
+/// Of a session.
+inline constexpr int max_streams = 16;
+
 /// Version of this protocol. A daemon speaks this one and the one before it.
 inline constexpr int control_protocol = 1;
 /// Where a worker finds its inherited listening control socket.
@@ -45,7 +48,8 @@ struct Spec {
   std::uint16_t port = 0;  // dialer: the listener's TCP port
   std::string bind;        // dialer: local IP literal or device to dial from; empty: any
 
-  int streams = 1;                 // TUN queues = connections a session
+  int streams = 1;                 // TUN queues and threads; a dialer's connections too
+  std::string offload = "auto";    // auto: what the kernel has; tso: no UDP segmentation; none
   std::uint32_t sndbuf_bytes = 0;  // SO_SNDBUF of the outer sockets; 0: the kernel's own tuning
   std::uint32_t rcvbuf_bytes = 0;
   std::string congestion = "auto";  // TCP_CONGESTION; auto: bbr where the kernel has it
@@ -97,6 +101,13 @@ struct SessionReport {
   std::uint32_t rtt_us = 0;  // of the last answered PING; 0: none yet
   std::vector<bool> probes;  // PINGs decided since the last heartbeat, in order: answered or lost
   std::uint64_t tx_bytes = 0, rx_bytes = 0, tx_packets = 0, rx_packets = 0;
+  int streams = 1, live_streams = 1;
+};
+
+/// What the kernel made of the outer socket's settings, read back.
+struct SocketReport {
+  std::uint32_t sndbuf_bytes = 0, rcvbuf_bytes = 0;  // SO_SNDBUF, SO_RCVBUF
+  std::string congestion;                            // TCP_CONGESTION
 };
 
 /// Worker to daemon.
@@ -105,6 +116,8 @@ struct SessionReport {
 ///   failed        the spec cannot be served, and why; the worker exits
 ///   session_up    dialer: CONFIG received; listener: the peer's first PING arrived
 ///   session_down  and why
+///   stream_up     a stream beside others of its session
+///   stream_down   the session goes on with the others; and why
 ///   refused       a connection that did not become a session, and why (either side's words)
 ///   heartbeat     every interval
 ///   queues        the answer to `queues`, with the fds on the packet
@@ -119,6 +132,8 @@ struct Report {
   std::string peer;
   std::string address;
   std::string reason;
+  int stream = 0;  // of stream_up and stream_down
+  SocketReport socket = {};
   int queues = 0, listeners = 0;
   std::vector<SessionReport> sessions;
   std::map<std::string, std::uint64_t> dropped;  // packets dropped since start, by reason
@@ -129,7 +144,7 @@ struct Report {
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(PeerSpec, node, prefixes, digest)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Spec, cluster, node, bundle, tunnel, id, listener,
                                                 digest, ca_pem, certificate_pem, key_pem, cipher,
-                                                address, port, bind, streams, sndbuf_bytes,
+                                                address, port, bind, streams, offload, sndbuf_bytes,
                                                 rcvbuf_bytes, congestion, interval_ms, timeout_ms,
                                                 backoff_ms, max_backoff_ms, isolate, peers)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TunnelState, tunnel, live, draining)
@@ -137,9 +152,12 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(StateWord, boot, sequence, state
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Request, op, protocol, queues, listeners, spec, to,
                                                 word)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(SessionReport, peer, address, rtt_us, probes,
-                                                tx_bytes, rx_bytes, tx_packets, rx_packets)
+                                                tx_bytes, rx_bytes, tx_packets, rx_packets, streams,
+                                                live_streams)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(SocketReport, sndbuf_bytes, rcvbuf_bytes,
+                                                congestion)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Report, event, protocol, tunnel, digest, peer,
-                                                address, reason, queues, listeners, sessions,
-                                                dropped, word, packets, lost)
+                                                address, reason, stream, socket, queues, listeners,
+                                                sessions, dropped, word, packets, lost)
 
 }  // namespace tunorch::worker

@@ -179,6 +179,13 @@ TlsResult Tls::write(const std::uint8_t* from, std::size_t size, std::size_t& ta
   return SSL_write_ex(ssl_.get(), from, size, &taken) == 1 ? TlsResult::done : result_of(0);
 }
 
+void Tls::set_lean(bool lean) {
+  if (lean)
+    SSL_set_mode(ssl_.get(), SSL_MODE_RELEASE_BUFFERS);
+  else
+    SSL_clear_mode(ssl_.get(), SSL_MODE_RELEASE_BUFFERS);
+}
+
 std::vector<std::string> Tls::peer_names() const {
   std::vector<std::string> names;
   X509* certificate = SSL_get0_peer_certificate(ssl_.get());

@@ -45,6 +45,9 @@ class Tls {
   /// May take a part; the rest can be offered from another address (moving buffer).
   TlsResult write(const std::uint8_t* from, std::size_t size, std::size_t& taken);
 
+  /// Whether OpenSSL frees its buffers whenever they are empty.
+  void set_lean(bool lean);
+
   /// dNSNames of the peer's certificate.
   std::vector<std::string> peer_names() const;
   /// After `failed`: what went wrong, in words, whichever end refused.

@@ -3,33 +3,60 @@
 namespace tunorch::worker {
 namespace {
 
-constexpr std::uint8_t tcp = 6;
+constexpr std::uint8_t tcp = 6, udp = 17;
 constexpr std::size_t tcp_header_bytes = 20, tcp_checksum_offset = 16;
+constexpr std::size_t udp_header_bytes = 8, udp_checksum_offset = 6;
 constexpr std::size_t ipv6_header_bytes = 40;
+/// UDP_MAX_SEGMENTS of the kernel's include/linux/udp.h.
+constexpr std::size_t max_udp_segments = 128;
 
-/// Where TCP must begin; 0 where the packet is not plain TCP of this GSO type. An IPv6 packet with
-/// extension headers tells it by csum_start alone.
-bool tcp_begins_at(std::uint8_t gso_type, const std::uint8_t* packet, std::size_t start) {
-  const int version = packet[0] >> 4;
-  if (gso_type == vnet::gso_tcpv4)
-    return version == 4 && packet[9] == tcp && start == (packet[0] & 15u) * 4u;
-  if (gso_type != vnet::gso_tcpv6 || version != 6) return false;
-  return packet[6] == tcp ? start == ipv6_header_bytes : start > ipv6_header_bytes;
+/// Whether the transport header can begin there. An IPv6 packet with extension headers tells it by
+/// csum_start alone.
+bool transport_begins_at(std::size_t start, std::uint8_t protocol, const std::uint8_t* packet) {
+  if (packet[0] >> 4 == 4) return packet[9] == protocol && start == (packet[0] & 15u) * 4u;
+  return packet[6] == protocol ? start == ipv6_header_bytes : start > ipv6_header_bytes;
 }
 
-bool check_gso(VnetHeader& header, const std::uint8_t* packet, std::size_t size) {
-  // The segments' checksums are made from the one that is asked for.
-  if (!(header.flags & vnet::needs_csum) || header.csum_offset != tcp_checksum_offset) return false;
+/// The segments' checksums are made from the one that is asked for.
+bool check_tcp_gso(VnetHeader& header, const std::uint8_t* packet, std::size_t size) {
+  const bool v4 = packet[0] >> 4 == 4;
+  const std::uint8_t type = header.gso_type & static_cast<std::uint8_t>(~vnet::gso_ecn);
+  if (type != (v4 ? vnet::gso_tcpv4 : vnet::gso_tcpv6)) return false;
   const std::size_t start = header.csum_start;
-  if (start + tcp_header_bytes > size || !tcp_begins_at(header.gso_type, packet, start))
+  if (header.csum_offset != tcp_checksum_offset || start + tcp_header_bytes > size ||
+      !transport_begins_at(start, tcp, packet))
     return false;
   const std::size_t tcp_bytes = (packet[start + 12] >> 4) * 4u;
   if (tcp_bytes < tcp_header_bytes || start + tcp_bytes > size) return false;
   header.hdr_len = static_cast<std::uint16_t>(start + tcp_bytes);
-  return header.gso_size > 0;
+  return true;
+}
+
+bool check_udp_gso(VnetHeader& header, const std::uint8_t* packet, std::size_t size) {
+  const std::size_t start = header.csum_start;
+  if (header.csum_offset != udp_checksum_offset || start + udp_header_bytes > size ||
+      !transport_begins_at(start, udp, packet))
+    return false;
+  const std::size_t payload = size - start - udp_header_bytes;
+  if (payload > header.gso_size * max_udp_segments) return false;
+  header.hdr_len = static_cast<std::uint16_t>(start + udp_header_bytes);
+  return true;
+}
+
+bool check_gso(VnetHeader& header, const std::uint8_t* packet, std::size_t size) {
+  if (!(header.flags & vnet::needs_csum) || header.gso_size == 0) return false;
+  return header.gso_type == vnet::gso_udp_l4 ? check_udp_gso(header, packet, size)
+                                             : check_tcp_gso(header, packet, size);
 }
 
 }  // namespace
+
+bool can_take(const std::uint8_t* header, const Offloads& offloads) {
+  const std::uint8_t type = header[1];
+  if (type == vnet::gso_none) return true;
+  if (type == vnet::gso_udp_l4) return offloads.uso;
+  return offloads.tso && (offloads.ecn || !(type & vnet::gso_ecn));
+}
 
 bool check_vnet_header(VnetHeader& header, const std::uint8_t* packet, std::size_t size) {
   if (header.flags & ~(vnet::needs_csum | vnet::data_valid)) return false;

@@ -21,10 +21,26 @@ static_assert(sizeof(VnetHeader) == 10);
 
 namespace vnet {
 inline constexpr std::uint8_t needs_csum = 1, data_valid = 2;
-inline constexpr std::uint8_t gso_none = 0, gso_tcpv4 = 1, gso_tcpv6 = 4;
+inline constexpr std::uint8_t gso_none = 0, gso_tcpv4 = 1, gso_tcpv6 = 4, gso_udp_l4 = 5;
+inline constexpr std::uint8_t gso_ecn = 0x80;  // a flag beside a TCP type
 }  // namespace vnet
 
-/// Whether the header is one that wire version 1 allows and that is true of a well-formed packet.
+/// The kinds of packets beyond plain ones that a TUN takes, and so what its peers may send.
+struct Offloads {
+  bool tso = false;  // TCP over IPv4 and IPv6
+  bool ecn = false;  // TCP whose first segment has CWR
+  bool uso = false;  // UDP over IPv4 and IPv6, Linux 6.2
+  bool operator==(const Offloads&) const = default;
+  Offloads operator&(const Offloads& other) const {
+    return {tso && other.tso, ecn && other.ecn, uso && other.uso};
+  }
+};
+
+/// Whether a node with these offloads can take the packet behind this header.
+bool can_take(const std::uint8_t* header, const Offloads& offloads);
+
+/// Whether the header is true of a well-formed packet, and of a kind that is carried: TCP and UDP
+/// segmentation, no UDP fragmentation.
 /// Corrects what is only a hint: clears DATA_VALID (our kernel is to judge checksums itself) and
 /// recomputes hdr_len.
 bool check_vnet_header(VnetHeader& header, const std::uint8_t* packet, std::size_t size);

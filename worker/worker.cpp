@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "worker/outer_socket.hpp"
+#include "worker/tun.hpp"
 
 namespace tunorch::worker {
 namespace {
@@ -16,8 +17,10 @@ using std::chrono::seconds;
 constexpr seconds greeting_limit{5};
 /// Last words and the peer's farewell.
 constexpr seconds closing_limit{1};
-/// A session without an answered PING is given up: TCP alone would wait a quarter of an hour.
-constexpr seconds silence_limit{10};
+/// PINGs lost in a row before a stream is given up whose sisters answer.
+constexpr int max_lost_in_row = 3;
+/// With no announced session nobody collects them.
+constexpr std::size_t max_decisions = 64;
 /// A worker nobody gave a spec to has no reason to be.
 constexpr seconds start_limit{30};
 constexpr milliseconds deadline_interval{250};
@@ -25,10 +28,6 @@ constexpr milliseconds idle_interval{1000};
 /// Strangers' refusals are told so many times a second, then only counted by nobody: a log is not
 /// to be filled from outside.
 constexpr int max_refusals_a_second = 10;
-
-nanoseconds monotonic(Worker::Clock::time_point now) {
-  return now.time_since_epoch();
-}
 
 std::string_view text_of(const std::uint8_t* payload, std::size_t size) {
   return {reinterpret_cast<const char*>(payload), size};
@@ -38,6 +37,10 @@ std::string_view text_of(const std::uint8_t* payload, std::size_t size) {
 
 Worker::Worker(Fd control_socket) : control_(poller_, std::move(control_socket), *this) {}
 
+Worker::~Worker() {
+  for (const auto& lane : lanes_) lane->stop();
+}
+
 int Worker::run() {
   while (!exit_status_) {
     const bool more = std::ranges::any_of(
@@ -46,40 +49,22 @@ int Worker::run() {
     for (std::size_t i = 0; i < connections_.size(); ++i)
       if (connections_[i]->has_more()) connections_[i]->read();
     const auto now = Clock::now();
+    hand_over();
     if (now >= next_beat_) beat(now);
-    if (!expiries_.empty() && now >= expiries_.front()) expire_pings(now);
-    if (path_ && path_->carries() && now >= carry_until_) {
-      const auto carried = path_->finish_carrying();
-      Report report = hello();
-      report.event = "carried";
-      report.packets = carried.packets;
-      report.lost = carried.lost;
-      control_.tell(report);
-    }
     if (dialer_ && !stop_at_) dialer_->dial(now);
-    sweep();
-    if (path_ && path_->device_gone()) give_up("the device was deleted");
-    if (stop_at_ && (now >= *stop_at_ || connections_.empty())) exit_status_ = 0;
+    check_deadlines(now);
+    control_.sweep();
+    if (stop_at_ && (now >= *stop_at_ || (connections_.empty() && !lanes_busy()))) exit_status_ = 0;
   }
   return *exit_status_;
 }
 
 Worker::Clock::time_point Worker::next_due() const {
   auto due = next_beat_;
-  if (!expiries_.empty()) due = std::min(due, expiries_.front());
   if (dialer_ && !stop_at_) due = std::min(due, dialer_->next_due());
   if (stop_at_) due = std::min(due, *stop_at_);
-  if (path_ && path_->carries()) due = std::min(due, carry_until_);
   if (!connections_.empty()) due = std::min(due, Clock::now() + deadline_interval);
   return due;
-}
-
-void Worker::sweep() {
-  check_deadlines(Clock::now());
-  std::erase_if(connections_, [](const auto& connection) {
-    return connection->state() == ConnectionState::dead;
-  });
-  control_.sweep();
 }
 
 // ---- connections ----
@@ -133,39 +118,21 @@ std::size_t Worker::half_open_from(const std::string& host) const {
 
 void Worker::on_secured(Connection& connection) {
   if (!spec_->listener)
-    connection.send(FrameType::hello, hello_text(make_hello(*spec_, connection.stream)));
+    connection.send(FrameType::hello,
+                    hello_text(make_hello(*spec_, connection.stream, wanted_offloads_)));
 }
 
 void Worker::on_frame(Connection& connection, FrameType type, std::uint8_t* payload,
                       std::size_t size) {
-  if (connection.is_live()) {
-    switch (type) {
-      case FrameType::data:
-        path_->deliver(peers_[static_cast<std::size_t>(connection.peer)], connection.peer, payload,
-                       size);
-        return;
-      case FrameType::ping:
-        return on_ping(connection, payload);
-      case FrameType::pong:
-        peers_[static_cast<std::size_t>(connection.peer)].probe->answered(read_ping(payload),
-                                                                          monotonic(Clock::now()));
-        return;
-      case FrameType::state:
-        return on_state(connection, text_of(payload, size));
-      case FrameType::close:
-        return connection.fail("the peer closed: " + parse_close(text_of(payload, size)));
-      default:
-        break;
-    }
-  } else if (type == FrameType::hello && spec_->listener) {
-    return on_hello(connection, text_of(payload, size));
-  } else if (type == FrameType::config && !spec_->listener) {
-    return on_config(connection, text_of(payload, size));
-  } else if (type == FrameType::close) {
-    return connection.fail("the peer refused: " + parse_close(text_of(payload, size)));
-  }
-  connection.fail("the peer broke the protocol: a frame of type " +
-                  std::to_string(static_cast<int>(type)) + " out of place");
+  if (type == FrameType::hello && spec_->listener)
+    on_hello(connection, text_of(payload, size));
+  else if (type == FrameType::config && !spec_->listener)
+    on_config(connection, text_of(payload, size));
+  else if (type == FrameType::close)
+    connection.fail("the peer refused: " + parse_close(text_of(payload, size)));
+  else
+    connection.fail("the peer broke the protocol: a frame of type " +
+                    std::to_string(static_cast<int>(type)) + " out of place");
 }
 
 void Worker::on_hello(Connection& connection, std::string_view text) {
@@ -181,14 +148,11 @@ void Worker::on_hello(Connection& connection, std::string_view text) {
     refused(names.empty() ? "" : names.front(), connection.address(), reason);
     return connection.close(reason);
   }
-  const auto found =
-      std::ranges::find(peers_, hello->node, [](const Peer& peer) { return peer.spec.node; });
-  connection.peer = static_cast<int>(found - peers_.begin());
   connection.stream = hello->stream;
-  const Config config = make_config(*spec_, *hello);
+  const Config config = make_config(*spec_, *hello, wanted_offloads_);
   connection.version = config.version;
   connection.send(FrameType::config, config_text(config));
-  if (connection.state() == ConnectionState::greeting) begin_stream(connection, *found);
+  greet(connection, *find_peer(hello->node), hello->streams, hello->offloads);
 }
 
 void Worker::on_config(Connection& connection, std::string_view text) {
@@ -204,94 +168,207 @@ void Worker::on_config(Connection& connection, std::string_view text) {
   if (tuning.rcvbuf_bytes == 0) tuning.rcvbuf_bytes = config->rcvbuf_bytes;
   if (tuning.congestion == "auto") tuning.congestion = config->congestion;
   tune_socket(connection.fd(), tuning);
-  connection.peer = 0;
   connection.version = config->version;
-  begin_stream(connection, peers_.front());
-  dialer_->on_live(connection.stream);
-  announce(peers_.front());
+  greet(connection, peers_.front(), spec_->streams, config->offloads);
 }
 
-void Worker::on_state(Connection& connection, std::string_view text) {
-  const Peer& peer = peers_[static_cast<std::size_t>(connection.peer)];
-  auto word = parse_state(text);
-  if (!word) return connection.fail("the peer broke the protocol: a STATE that cannot be read");
-  Report told = report("told", peer);
-  told.word = std::move(*word);
-  control_.tell(told);
+/// Both ends want the session: its lane gets the connection when this turn is over.
+void Worker::greet(Connection& connection, Peer& peer, int streams, const Offloads& offloads) {
+  if (peer.view.streams != streams)
+    for (int i = 0; i < max_streams; ++i)
+      drop_stream(peer, i, "the peer has another number of streams now");
+  // Its peer knows better than we do that the old one is dead.
+  drop_stream(peer, connection.stream, "replaced by a new connection from " + connection.address());
+  peer.view.streams = streams;
+  peer.view.offloads = offloads;
+  connection.peer = number_of(peer);
+  connection.serial = ++last_serial_;
+  PeerStream fresh;
+  fresh.serial = connection.serial;
+  fresh.version = connection.version;
+  fresh.address = connection.address();
+  fresh.socket = read_socket(connection.fd());
+  peer.streams[static_cast<std::size_t>(connection.stream)] = fresh;
+  connection.greeted();
 }
 
-void Worker::on_ping(Connection& connection, const std::uint8_t* payload) {
-  connection.send(FrameType::pong, text_of(payload, ping_bytes));
-  if (connection.is_live()) announce(peers_[static_cast<std::size_t>(connection.peer)]);
+void Worker::hand_over() {
+  for (auto& connection : connections_) {
+    if (connection->state() != ConnectionState::greeted) continue;
+    Lane& lane = lane_of(connection->stream);
+    lane.adopt(std::move(connection));
+  }
+  std::erase(connections_, nullptr);
+}
+
+void Worker::on_closed(Connection& connection, const std::string& reason) {
+  refused(spec_->listener ? "" : spec_->peers.front().node, connection.address(), reason);
+  if (connection.peer >= 0)
+    peers_[static_cast<std::size_t>(connection.peer)]
+        .streams[static_cast<std::size_t>(connection.stream)] = {};
+  if (dialer_) dialer_->on_closed(connection.stream, Clock::now());
 }
 
 // ---- sessions ----
+
+Lane& Worker::lane_of(int stream) {
+  return *lanes_[static_cast<std::size_t>(stream) % lanes_.size()];
+}
+
+Peer* Worker::find_peer(const std::string& node) {
+  const auto found =
+      std::ranges::find(peers_, node, [](const Peer& peer) { return peer.spec.node; });
+  return found == peers_.end() ? nullptr : &*found;
+}
+
+/// Null where it is no longer the stream of that number.
+PeerStream* Worker::find_stream(const StreamId& id) {
+  PeerStream& stream = peer_of(id).streams[static_cast<std::size_t>(id.stream)];
+  return stream.serial == id.serial ? &stream : nullptr;
+}
+
+std::size_t Worker::sessions() const {
+  return static_cast<std::size_t>(std::ranges::count_if(peers_, &Peer::has_session));
+}
+
+bool Worker::lanes_busy() const {
+  return std::ranges::any_of(lanes_, [](const auto& lane) { return lane->busy(); });
+}
 
 Report Worker::report(const std::string& event, const Peer& peer, const std::string& reason) const {
   Report report;
   report.event = event;
   report.tunnel = spec_->tunnel;
   report.peer = peer.spec.node;
-  if (const Connection* stream = peer.live_stream()) report.address = stream->address();
+  if (peer.has_session()) {
+    report.address = peer.first_live().address;
+    report.socket = peer.first_live().socket;
+  }
   report.reason = reason;
   return report;
 }
 
 void Worker::announce(Peer& peer) {
-  if (peer.announced) return;
+  if (peer.announced || !peer.has_session()) return;
   peer.announced = true;
   control_.tell(report("session_up", peer));
 }
 
-void Worker::begin_stream(Connection& connection, Peer& peer) {
-  peer.streams.resize(static_cast<std::size_t>(spec_->streams));
-  Connection*& place = peer.streams[static_cast<std::size_t>(connection.stream)];
-  if (place) {
-    // Its peer knows better than we do that the old one is dead.
-    let_go(*place, "replaced by a new connection from " + connection.address());
-  }
-  const auto now = Clock::now();
-  if (!peer.live_stream()) {
-    peer.probe.emplace(monotonic(now));
-    peer.counters = {};
+/// All lanes learn which streams of the session live.
+void Worker::publish(Peer& peer) {
+  peer.view.live = 0;
+  for (std::size_t i = 0; i < peer.streams.size(); ++i)
+    if (peer.streams[i].live) peer.view.live |= static_cast<std::uint16_t>(1u << i);
+  const std::size_t count = sessions();
+  agree_on_offloads();
+  for (const auto& lane : lanes_) lane->set_session(number_of(peer), peer.view, count);
+  if (carrier_ == (count > 0)) return;
+  carrier_ = !carrier_;
+  tun::set_carrier(queues_.front().get(), carrier_);
+}
+
+/// The kernel hands over only what all peers take: there is one device for them.
+void Worker::agree_on_offloads() {
+  Offloads all = wanted_offloads_;
+  for (const Peer& peer : peers_)
+    if (peer.has_session()) all = all & peer.view.offloads;
+  if (all == offloads_) return;
+  offloads_ = all;
+  tun::set_offloads(queues_.front().get(), offloads_);
+}
+
+void Worker::publish_rules() {
+  auto rules = std::make_shared<PathRules>();
+  rules->listener = spec_->listener;
+  rules->isolate = spec_->isolate;
+  for (const Peer& peer : peers_)
+    if (peer.wanted)
+      for (const std::string& prefix : peer.spec.prefixes)
+        rules->table.add(prefix, number_of(peer));
+  for (const auto& lane : lanes_) lane->set_rules(rules);
+}
+
+void Worker::on_stream_up(StreamId id) {
+  PeerStream* stream = find_stream(id);
+  if (!stream) return;
+  Peer& peer = peer_of(id);
+  const bool first = !peer.has_session();
+  stream->live = true;
+  if (first) {
+    peer.ended = {};
+    peer.decisions.clear();
     peer.announced = false;
   }
-  place = &connection;
-  connection.go_live();
-  path_->sessions_changed();
+  publish(peer);
+  if (dialer_) {
+    dialer_->on_live(id.stream);
+    announce(peer);
+  }
+  if (!first) {
+    Report up = report("stream_up", peer);
+    up.stream = id.stream;
+    up.address = stream->address;
+    control_.tell(up);
+  }
   // The first PING goes out at once: the peer's routes wait for the answers.
-  next_beat_ = std::min(next_beat_, now);
+  next_beat_ = std::min(next_beat_, Clock::now());
 }
 
-/// Takes the connection out of its session; the last one ends the session.
-void Worker::end_stream(Connection& connection, const std::string& reason) {
-  Peer& peer = peers_[static_cast<std::size_t>(connection.peer)];
-  auto& place = peer.streams[static_cast<std::size_t>(connection.stream)];
-  if (place != &connection) return;
-  place = nullptr;
-  path_->sessions_changed();
-  if (peer.live_stream()) return;
-  peer.probe.reset();
-  if (std::exchange(peer.announced, false)) control_.tell(report("session_down", peer, reason));
+void Worker::on_stream_down(StreamId id, const Counters& last, const std::string& reason) {
+  if (!find_stream(id)) return;
+  end_stream(peer_of(id), id.stream, last, reason);
+  if (dialer_) dialer_->on_closed(id.stream, Clock::now());
 }
 
-/// Our own decision to close, which on_closed() does not hear of.
-void Worker::let_go(Connection& connection, const std::string& reason) {
-  if (connection.peer >= 0) end_stream(connection, reason);
-  connection.close(reason);
+/// Our own decision to end it. A dialer dials again only where it is told that its stream closed.
+void Worker::drop_stream(Peer& peer, int number, const std::string& reason) {
+  const PeerStream& stream = peer.streams[static_cast<std::size_t>(number)];
+  if (stream.serial == 0) return;
+  lane_of(number).close({number_of(peer), number, stream.serial}, reason);
+  end_stream(peer, number, stream.counters, reason);
 }
 
-void Worker::on_closed(Connection& connection, const std::string& reason) {
-  if (connection.peer >= 0)
-    end_stream(connection, reason);
-  else
-    refused(spec_->listener ? "" : spec_->peers.front().node, connection.address(), reason);
-  if (dialer_) dialer_->on_closed(connection.stream, Clock::now());
+/// Takes the stream out of its session; the last one ends the session.
+void Worker::end_stream(Peer& peer, int number, const Counters& last, const std::string& reason) {
+  PeerStream& stream = peer.streams[static_cast<std::size_t>(number)];
+  const bool lived = stream.live;
+  const std::string address = stream.address;
+  stream = {};
+  if (!lived) return;
+  peer.ended += last;
+  Report down = report("stream_down", peer, reason);
+  publish(peer);
+  if (!peer.has_session()) {
+    if (!std::exchange(peer.announced, false)) return;
+    down = report("session_down", peer, reason);
+  }
+  down.stream = number;
+  down.address = address;
+  control_.tell(down);
+}
+
+void Worker::on_first_ping(StreamId id) {
+  if (find_stream(id)) announce(peer_of(id));
+}
+
+void Worker::on_state(StreamId id, const std::string& text) {
+  PeerStream* stream = find_stream(id);
+  if (!stream) return;
+  auto word = parse_state(text);
+  if (!word) {
+    const std::string reason = "the peer broke the protocol: a STATE that cannot be read";
+    drop_stream(peer_of(id), id.stream, reason);
+    if (dialer_) dialer_->on_closed(id.stream, Clock::now());
+    return;
+  }
+  Report told = report("told", peer_of(id));
+  told.word = std::move(*word);
+  control_.tell(told);
 }
 
 // ---- time ----
 
-/// One beat an interval: PINGs out, lost ones counted, and the daemon told that we live.
+/// One beat an interval: PINGs out, and the daemon told that we live.
 void Worker::beat(Clock::time_point now) {
   if (!spec_) {
     next_beat_ = now + idle_interval;
@@ -299,66 +376,96 @@ void Worker::beat(Clock::time_point now) {
     return;
   }
   next_beat_ = now + milliseconds(spec_->interval_ms);
-  for (Peer& peer : peers_) {
-    Connection* stream = peer.live_stream();
-    if (!stream) continue;
-    std::uint8_t payload[ping_bytes];
-    write_ping(payload, peer.probe->next(monotonic(now)));
-    stream->send(FrameType::ping, text_of(payload, sizeof payload));
-  }
-  expiries_.push_back(now + milliseconds(spec_->timeout_ms));
-  expire_pings(now);
-  tell_heartbeat();
+  for (const auto& lane : lanes_) lane->ping(milliseconds(spec_->timeout_ms));
+  gather();
 }
 
-/// PINGs go out to all at one time, so their answers are due at one time. A loss is told at once:
-/// the routes wait for it.
-void Worker::expire_pings(Clock::time_point now) {
-  bool any = false;
-  while (!expiries_.empty() && expiries_.front() <= now) expiries_.pop_front();
-  for (Peer& peer : peers_)
-    if (peer.probe && peer.probe->expire(monotonic(now), milliseconds(spec_->timeout_ms)))
-      any = true;
-  if (any) tell_heartbeat();
+void Worker::on_lost_pings() {
+  if (reports_due_ > 0)
+    gather_again_ = true;
+  else
+    gather();
+}
+
+/// Asks the lanes; the heartbeat goes out when the last has answered. A lane that hangs keeps it
+/// back, and the daemon sees a worker that hangs.
+void Worker::gather() {
+  if (reports_due_ > 0) return;
+  gather_again_ = false;
+  reports_due_ = static_cast<int>(lanes_.size());
+  drops_ = {};
+  for (const auto& lane : lanes_) lane->report();
+}
+
+void Worker::on_report(const LaneReport& report) {
+  drops_ += report.drops;
+  for (const StreamReport& one : report.streams) {
+    PeerStream* stream = find_stream(one.id);
+    if (!stream) continue;
+    stream->rtt_us = one.rtt_us;
+    stream->counters = one.counters;
+    for (const bool answered : one.decisions)
+      stream->lost_in_row = answered ? 0 : stream->lost_in_row + 1;
+    stream->decisions = one.decisions;
+  }
+  if (--reports_due_ == 0) gathered();
+}
+
+void Worker::gathered() {
+  for (Peer& peer : peers_) {
+    if (!peer.has_session()) continue;
+    std::vector<bool> decisions;
+    for (PeerStream& stream : peer.streams)
+      decisions = merge_decisions(decisions, std::exchange(stream.decisions, {}));
+    peer.decisions.insert(peer.decisions.end(), decisions.begin(), decisions.end());
+    if (peer.decisions.size() > max_decisions)
+      peer.decisions.erase(peer.decisions.begin(), peer.decisions.end() - max_decisions);
+    give_up_silent_streams(peer);
+  }
+  tell_heartbeat();
+  if (gather_again_) gather();
+}
+
+/// A stream whose path is dead looks alive to TCP for long; its sisters show that the peer lives.
+void Worker::give_up_silent_streams(Peer& peer) {
+  const bool any_answers = std::ranges::any_of(
+      peer.streams, [](const auto& one) { return one.live && one.lost_in_row == 0; });
+  if (!any_answers) return;
+  for (int i = 0; i < max_streams; ++i) {
+    const PeerStream& stream = peer.streams[static_cast<std::size_t>(i)];
+    if (!stream.live || stream.lost_in_row < max_lost_in_row) continue;
+    drop_stream(peer, i, "no answer to PINGs, while other streams answer");
+    if (dialer_) dialer_->on_closed(i, Clock::now());
+  }
 }
 
 void Worker::tell_heartbeat() {
   Report heartbeat = hello();
   heartbeat.event = "heartbeat";
   for (Peer& peer : peers_) {
-    const Connection* stream = peer.live_stream();
-    if (!stream || !peer.announced || !peer.probe) continue;
-    heartbeat.sessions.push_back({peer.spec.node, stream->address(), peer.probe->rtt_us(),
-                                  peer.probe->take_decisions(), peer.counters.tx_bytes,
-                                  peer.counters.rx_bytes, peer.counters.tx_packets,
-                                  peer.counters.rx_packets});
+    if (!peer.has_session() || !peer.announced) continue;
+    const Counters sum = peer.counters();
+    const auto live = static_cast<int>(std::ranges::count(peer.streams, true, &PeerStream::live));
+    heartbeat.sessions.push_back({peer.spec.node, peer.first_live().address, peer.rtt_us(),
+                                  std::exchange(peer.decisions, {}), sum.tx_bytes, sum.rx_bytes,
+                                  sum.tx_packets, sum.rx_packets, peer.view.streams, live});
   }
-  heartbeat.dropped = path_->drops().by_name();
+  heartbeat.dropped = drops_.by_name();
   control_.tell(heartbeat);
 }
 
 void Worker::check_deadlines(Clock::time_point now) {
   for (const auto& connection : connections_) {
     const auto age = now - connection->since();
-    switch (connection->state()) {
-      case ConnectionState::connecting:
-      case ConnectionState::handshaking:
-      case ConnectionState::greeting:
-        if (age > greeting_limit) connection->fail("no greeting within 5 seconds");
-        break;
-      case ConnectionState::live: {
-        const auto& probe = peers_[static_cast<std::size_t>(connection->peer)].probe;
-        if (probe && monotonic(now) - probe->last_answer() > silence_limit)
-          connection->fail("no answer to PINGs for 10 seconds");
-        break;
-      }
-      case ConnectionState::closing:
-        if (age > closing_limit) connection->abandon();
-        break;
-      case ConnectionState::dead:
-        break;
+    if (connection->state() == ConnectionState::closing) {
+      if (age > closing_limit) connection->abandon();
+    } else if (connection->state() != ConnectionState::dead && age > greeting_limit) {
+      connection->fail("no greeting within 5 seconds");
     }
   }
+  std::erase_if(connections_, [](const auto& connection) {
+    return connection->state() == ConnectionState::dead;
+  });
 }
 
 }  // namespace tunorch::worker

@@ -1,9 +1,9 @@
-// One tunnel's worker: sessions with its peers, and the loop that serves them. The two roles differ
-// in how connections come about (door.hpp, dialer.hpp); from the greeting on they are the same.
+// One tunnel's worker: greets its peers, hands their connections to its lanes, and keeps account of
+// the sessions. The two roles differ in how connections come about (door.hpp, dialer.hpp); from the
+// greeting on they are the same.
 #pragma once
 
 #include <chrono>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,20 +11,25 @@
 
 #include "worker/connection.hpp"
 #include "worker/control.hpp"
-#include "worker/data_path.hpp"
 #include "worker/dialer.hpp"
 #include "worker/door.hpp"
 #include "worker/handshake.hpp"
+#include "worker/lane.hpp"
+#include "worker/mailbox.hpp"
 #include "worker/peer.hpp"
 #include "worker/poller.hpp"
 
 namespace tunorch::worker {
 
-class Worker final : public Control::Owner, public Connection::Owner, public ConnectionMaker {
+class Worker final : public Control::Owner,
+                     public Connection::Owner,
+                     public ConnectionMaker,
+                     public Lane::Owner {
  public:
   using Clock = std::chrono::steady_clock;
 
   explicit Worker(Fd control_socket);
+  ~Worker();
   /// Serves until it is asked to stop; returns the exit status.
   int run();
 
@@ -33,11 +38,11 @@ class Worker final : public Control::Owner, public Connection::Owner, public Con
   std::vector<Report> replay() const override;
   Report hello() const override;
 
-  // Connection::Owner
+  // Connection::Owner, until a lane has it
   void on_secured(Connection& connection) override;
   void on_frame(Connection& connection, FrameType type, std::uint8_t* payload,
                 std::size_t size) override;
-  void on_drained(Connection&) override { path_->resume(); }
+  void on_drained(Connection&) override {}
   void on_closed(Connection& connection, const std::string& reason) override;
 
   // ConnectionMaker
@@ -48,8 +53,19 @@ class Worker final : public Control::Owner, public Connection::Owner, public Con
   std::size_t half_open() const override;
   std::size_t half_open_from(const std::string& host) const override;
 
+  // Lane::Owner
+  void on_stream_up(StreamId id) override;
+  void on_stream_down(StreamId id, const Counters& last, const std::string& reason) override;
+  void on_first_ping(StreamId id) override;
+  void on_state(StreamId id, const std::string& text) override;
+  void on_lost_pings() override;
+  void on_report(const LaneReport& report) override;
+  void on_carried(DataPath::Carried carried) override;
+  void on_device_gone() override { give_up("the device was deleted"); }
+
  private:
   void start(const Request& request, std::vector<Fd> fds);
+  void make_lanes();
   void update(const Spec& spec);
   void hand_over_fds();
   void tell(const Request& request);
@@ -59,19 +75,29 @@ class Worker final : public Control::Owner, public Connection::Owner, public Con
 
   void on_hello(Connection& connection, std::string_view text);
   void on_config(Connection& connection, std::string_view text);
-  void on_state(Connection& connection, std::string_view text);
-  void on_ping(Connection& connection, const std::uint8_t* payload);
-  void begin_stream(Connection& connection, Peer& peer);
-  void end_stream(Connection& connection, const std::string& reason);
-  void let_go(Connection& connection, const std::string& reason);
+  void greet(Connection& connection, Peer& peer, int streams, const Offloads& offloads);
+  void hand_over();
+  void drop_stream(Peer& peer, int stream, const std::string& reason);
+  void end_stream(Peer& peer, int stream, const Counters& last, const std::string& reason);
+  void publish(Peer& peer);
+  void publish_rules();
+  void agree_on_offloads();
   void announce(Peer& peer);
+  Peer& peer_of(const StreamId& id) { return peers_[static_cast<std::size_t>(id.peer)]; }
+  int number_of(const Peer& peer) const { return static_cast<int>(&peer - peers_.data()); }
+  Peer* find_peer(const std::string& node);
+  PeerStream* find_stream(const StreamId& id);
+  Lane& lane_of(int stream);
+  std::size_t sessions() const;
+  bool lanes_busy() const;
   Report report(const std::string& event, const Peer& peer, const std::string& reason = "") const;
 
   void beat(Clock::time_point now);
-  void expire_pings(Clock::time_point now);
+  void gather();
+  void gathered();
+  void give_up_silent_streams(Peer& peer);
   void tell_heartbeat();
   void check_deadlines(Clock::time_point now);
-  void sweep();
   Clock::time_point next_due() const;
 
   Poller poller_;
@@ -79,19 +105,26 @@ class Worker final : public Control::Owner, public Connection::Owner, public Con
   Clock::time_point started_ = Clock::now();
   std::optional<Spec> spec_;
   std::optional<TlsContext> tls_;
-  std::optional<DataPath> path_;
-  std::vector<Fd> listening_;
-  std::vector<Peer> peers_;
-  std::vector<std::unique_ptr<Connection>> connections_;
+  std::vector<Fd> queues_, listening_;
+  Offloads offloads_, wanted_offloads_;  // in force; the most there can be
+  bool carrier_ = false;
+  std::vector<Peer> peers_;                               // by number; numbers are not used again
+  std::vector<std::unique_ptr<Connection>> connections_;  // that no lane has yet
+  std::uint64_t last_serial_ = 0;
+  Mailbox mailbox_{poller_};
+  std::vector<std::unique_ptr<Lane>> lanes_;
   std::optional<Door> door_;
   std::optional<Dialer> dialer_;
   Clock::time_point next_beat_{};
-  std::deque<Clock::time_point> expiries_;  // when the PINGs of a beat count as lost
+  int reports_due_ = 0;        // of lanes, before a heartbeat is told
+  bool gather_again_ = false;  // a loss was told since they were asked
+  Drops drops_;                // as the reports so far add up
   int refusals_this_second_ = 0;
   Clock::time_point refusals_since_{};
   std::optional<int> exit_status_;
   std::optional<Clock::time_point> stop_at_;
-  Clock::time_point carry_until_{};
+  int carriers_ = 0;  // lanes that carry for a dead worker
+  DataPath::Carried carried_;
 };
 
 }  // namespace tunorch::worker

@@ -3,6 +3,7 @@
 #include <stdexcept>
 
 #include "worker/handshake.hpp"
+#include "worker/tun.hpp"
 #include "worker/worker.hpp"
 
 namespace tunorch::worker {
@@ -14,6 +15,12 @@ constexpr milliseconds stop_limit{300};
 /// So long a dead worker's queues are read: what was under way into them when the routes changed
 /// has arrived by then, and its successor has not started yet.
 constexpr milliseconds carry_limit{100};
+
+Peer make_peer(const PeerSpec& spec) {
+  Peer peer;
+  peer.spec = spec;
+  return peer;
+}
 
 }  // namespace
 
@@ -45,7 +52,7 @@ void Worker::on_request(const Request& request, std::vector<Fd> fds) {
     hand_over_fds();
   } else if (request.op == "tell" && spec_) {
     tell(request);
-  } else if (request.op == "carry" && path_) {
+  } else if (request.op == "carry" && spec_) {
     carry(std::move(fds));
   } else if (request.op == "stop") {
     stop("the node takes this tunnel down");
@@ -64,13 +71,12 @@ void Worker::start(const Request& request, std::vector<Fd> fds) {
     return give_up(error.what());
   }
   spec_->key_pem.clear();  // OpenSSL has it now
-  std::vector<Fd> queues;
   for (std::size_t i = 0; i < fds.size(); ++i)
-    (i < static_cast<std::size_t>(request.queues) ? queues : listening_)
+    (i < static_cast<std::size_t>(request.queues) ? queues_ : listening_)
         .push_back(std::move(fds[i]));
-  path_.emplace(poller_, Tun(std::move(queues)));
-  for (const PeerSpec& peer : spec_->peers) peers_.push_back({peer, {}, {}, false, {}});
-  path_->set_peers(peers_, spec_->listener, spec_->isolate);
+  make_lanes();
+  for (const PeerSpec& peer : spec_->peers) peers_.push_back(make_peer(peer));
+  publish_rules();
   if (spec_->listener)
     door_.emplace(poller_, listening_, *this);
   else
@@ -81,39 +87,47 @@ void Worker::start(const Request& request, std::vector<Fd> fds) {
   next_beat_ = Clock::now();
 }
 
+void Worker::make_lanes() {
+  const bool tso = spec_->offload != "none";
+  wanted_offloads_ = tun::probe_offloads(queues_.front().get(),
+                                         {.tso = tso, .ecn = tso, .uso = spec_->offload == "auto"});
+  offloads_ = wanted_offloads_;
+  for (std::size_t i = 0; i < queues_.size(); ++i)
+    lanes_.push_back(
+        std::make_unique<Lane>(static_cast<int>(i), queues_[i], lanes_, mailbox_, *this));
+  for (const auto& lane : lanes_) lane->start();
+}
+
 /// Sessions of peers that stay are not touched.
 void Worker::update(const Spec& spec) {
-  std::vector<Peer> peers;
-  for (const PeerSpec& wanted : spec.peers) {
-    const auto old =
-        std::ranges::find(peers_, wanted.node, [](const Peer& peer) { return peer.spec.node; });
-    Peer peer = old == peers_.end() ? Peer{} : std::move(*old);
-    if (old != peers_.end()) old->streams.clear();
-    peer.spec = wanted;
-    peers.push_back(std::move(peer));
+  for (Peer& peer : peers_) {
+    const auto wanted = std::ranges::find(spec.peers, peer.spec.node, &PeerSpec::node);
+    peer.wanted = wanted != spec.peers.end();
+    if (peer.wanted) {
+      peer.spec = *wanted;
+      continue;
+    }
+    peer.announced = false;  // the daemon took it out, and needs no word of its end
+    for (int i = 0; i < max_streams; ++i)
+      drop_stream(peer, i, "node " + peer.spec.node + " was taken out of the bundle");
   }
-  for (Peer& gone : peers_)
-    for (Connection* connection : gone.streams)
-      if (connection) connection->close("node " + gone.spec.node + " was taken out of the bundle");
-  peers_ = std::move(peers);
-  for (std::size_t i = 0; i < peers_.size(); ++i)
-    for (Connection* connection : peers_[i].streams)
-      if (connection) connection->peer = static_cast<int>(i);
+  for (const PeerSpec& wanted : spec.peers)
+    if (!find_peer(wanted.node)) peers_.push_back(make_peer(wanted));
   spec_->peers = spec.peers;
   spec_->digest = spec.digest;
   spec_->interval_ms = spec.interval_ms;
   spec_->timeout_ms = spec.timeout_ms;
   if (dialer_) dialer_->configure(spec);
-  path_->set_peers(peers_, spec_->listener, spec_->isolate);
+  publish_rules();
 }
 
 void Worker::hand_over_fds() {
   Report report = hello();
   report.event = "queues";
   std::vector<int> fds;
-  for (const Fd& fd : path_->tun().queues()) fds.push_back(fd.get());
+  for (const Fd& fd : queues_) fds.push_back(fd.get());
   for (const Fd& fd : listening_) fds.push_back(fd.get());
-  report.queues = static_cast<int>(path_->tun().queues().size());
+  report.queues = static_cast<int>(queues_.size());
   report.listeners = static_cast<int>(listening_.size());
   control_.tell(report, fds);
 }
@@ -122,22 +136,45 @@ void Worker::tell(const Request& request) {
   const auto text = state_text(request.word);
   if (!text) return;
   for (const std::string& name : request.to) {
-    const auto peer =
-        std::ranges::find(peers_, name, [](const Peer& one) { return one.spec.node; });
-    Connection* stream = peer == peers_.end() ? nullptr : peer->live_stream();
-    if (stream && stream->version >= 2) stream->send(FrameType::state, *text);
+    Peer* peer = find_peer(name);
+    if (!peer || !peer->has_session()) continue;
+    const int stream = static_cast<int>(&peer->first_live() - peer->streams.data());
+    lane_of(stream).send({number_of(*peer), stream, peer->first_live().serial}, FrameType::state,
+                         *text);
   }
 }
 
+/// The queues are of a tunnel of our bundle and our number of streams: each goes to the lane whose
+/// flows it has.
 void Worker::carry(std::vector<Fd> queues) {
-  path_->carry(std::move(queues));
-  carry_until_ = Clock::now() + carry_limit;
+  for (std::size_t i = 0; i < queues.size(); ++i) {
+    ++carriers_;
+    lanes_[i % lanes_.size()]->carry(std::move(queues[i]), carry_limit);
+  }
+}
+
+void Worker::on_carried(DataPath::Carried carried) {
+  carried_.packets += carried.packets;
+  carried_.lost += carried.lost;
+  if (--carriers_ > 0) return;
+  Report report = hello();
+  report.event = "carried";
+  report.packets = carried_.packets;
+  report.lost = carried_.lost;
+  carried_ = {};
+  control_.tell(report);
 }
 
 void Worker::stop(const std::string& reason) {
   if (stop_at_) return;
   door_.reset();
-  for (const auto& connection : connections_) let_go(*connection, reason);
+  for (const auto& connection : connections_) connection->close(reason);
+  for (const auto& lane : lanes_) lane->close_all(reason);
+  for (Peer& peer : peers_)
+    for (int i = 0; i < max_streams; ++i) {
+      const Counters last = peer.streams[static_cast<std::size_t>(i)].counters;
+      end_stream(peer, i, last, reason);
+    }
   stop_at_ = Clock::now() + stop_limit;
 }
 

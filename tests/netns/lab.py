@@ -33,6 +33,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 BIN = os.path.abspath(os.environ.get("TUNORCH_BIN", os.path.join(HERE, "../../build/bin")))
 TUNORCH = os.path.join(BIN, "tunorch")
 FLOWS = os.path.join(BIN, "flows")
+PATH = os.path.join(BIN, "path")
 INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: the terminal is gone
 
 CLUSTER = {
@@ -193,7 +194,10 @@ class Host:
 
 
 class Lab:
-    def __init__(self, nodes=("gateway", "edge"), spec=None):
+    """`path`: what lies between gateway and edge instead of a veth, as words for tests/netns/path.cpp
+    ("delay=20 loss=1")."""
+
+    def __init__(self, nodes=("gateway", "edge"), spec=None, path=None):
         need_root_and_tun()
         self.dir = tempfile.mkdtemp(prefix="tn-")
         self.collect_sanitizer_reports()
@@ -205,24 +209,31 @@ class Lab:
             for node in nodes:
                 self.hosts[node] = Host(self, node)
             for number, node in enumerate(nodes[1:]):
-                self.wire(node, number)
+                self.wire(node, number, path if number == 0 else None)
             self.write(spec or CLUSTER)
             subprocess.run([TUNORCH, "pki", "init", self.file], check=True, capture_output=True)
         except BaseException:
             self.close()
             raise
 
-    def wire(self, node, number):
+    def wire(self, node, number, path):
         gateway, other = self.hosts["gateway"], self.hosts[node]
-        subprocess.run(["ip", "link", "add", f"w{number}", "netns", gateway.ns, "type", "veth",
-                        "peer", "name", "wan", "netns", other.ns], check=True)
+        if path:
+            self.path = subprocess.Popen(
+                [PATH, gateway.ns, f"w{number}", other.ns, "wan", *path.split()], text=True,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            gateway.started.append(self.path)
+            assert self.path.stdout.readline() == "ready\n", "the path is not there"
+        else:
+            subprocess.run(["ip", "link", "add", f"w{number}", "netns", gateway.ns, "type", "veth",
+                            "peer", "name", "wan", "netns", other.ns], check=True)
         for host, dev, last in ((gateway, f"w{number}", 1), (other, "wan", 2)):
             # No link-local address: it would come up some time later, in the middle of a test.
             host.ip("link", "set", dev, "addrgenmode", "none")
             host.ip("addr", "add", f"10.66.{number}.{last}/24", "dev", dev)
             host.ip("link", "set", dev, "up")
         for host, dev in ((gateway, f"w{number}"), (other, "wan")):
-            wait_for(f"{dev} is up", lambda: "state UP" in host.run("ip", "link", "show", dev).stdout)
+            wait_for(f"{dev} is up", lambda: "LOWER_UP" in host.run("ip", "link", "show", dev).stdout)
         if number > 0:
             other.ip("route", "add", "10.66.0.0/24", "via", f"10.66.{number}.1")
 
@@ -248,13 +259,14 @@ class Lab:
         for host in self.hosts.values():
             with contextlib.suppress(Exception):
                 host.close()
-        reports = []
+        reports = [line for host in self.hosts.values() for line in host.log().splitlines()
+                   if re.search(r"Segmentation fault|Aborted|Bus error|Illegal instr", line)]
         for name in os.listdir(self.reports):
             with open(os.path.join(self.reports, name)) as report:
                 reports.append(report.read())
         shutil.rmtree(self.dir, ignore_errors=True)
         if reports:
-            raise AssertionError("sanitizer reports:\n" + "\n".join(reports))
+            raise AssertionError("crashes and sanitizer reports:\n" + "\n".join(reports))
 
     def collect_sanitizer_reports(self):
         """Daemons and workers of a sanitizer build write here; any word of theirs is a failure."""

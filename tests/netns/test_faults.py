@@ -171,7 +171,7 @@ except (ssl.SSLError, OSError) as error:
         return self.edge.run(sys.executable, "-c", script).stdout
 
     def hello(self, **changes):
-        hello = {"version": 1, "min_version": 1, "cluster": "demo", "node": "edge",
+        hello = {"version": 3, "min_version": 2, "cluster": "demo", "node": "edge",
                  "bundle": "backbone", "tunnel": 0, "stream": 0, "streams": 1, "digest": ""}
         return {**hello, **changes}
 

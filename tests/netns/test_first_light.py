@@ -10,7 +10,7 @@ import time
 from lab import CLUSTER, Flows, LabTest, cluster, netlink_writes, wait_for
 
 TUNNEL_KEYS = {"name", "engine", "dev", "pid", "worker", "health", "drain", "weight", "rtt_us", "tx_bytes",
-               "rx_bytes", "restarts", "reason", "dropped"}
+               "rx_bytes", "restarts", "sessions", "reason", "dropped"}
 
 
 class EitherOrder(LabTest):

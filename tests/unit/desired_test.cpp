@@ -116,6 +116,22 @@ TEST(SelectNode, ExplicitTuningBeatsTheProfileAndNotWhatTunnelsNeed) {
   EXPECT_EQ(sysctl(edge, "net.ipv4.fib_multipath_hash_policy"), "1");
 }
 
+TEST(SelectNode, TheThroughputProfileGivesWhatTheFileLeavesOpen) {
+  Cluster cluster = sample_cluster();
+  cluster.tuning.profile = "throughput";
+  const DesiredTunnel tunnel = select_node(cluster, "edge").tunnels.at(0);
+  EXPECT_EQ(tunnel.spec.sndbuf_bytes, 16777216u);
+  EXPECT_EQ(tunnel.tun.txqueuelen, 500u) << "its packets have up to 64 KiB";
+  EXPECT_EQ(sysctl(select_node(cluster, "edge"), "net.core.wmem_max"), "16777216");
+  cluster.bundles[0].link.offload = "none";
+  cluster.bundles[0].sockets.sndbuf_bytes = 65536;
+  const DesiredTunnel plain = select_node(cluster, "edge").tunnels.at(0);
+  EXPECT_EQ(plain.spec.sndbuf_bytes, 65536u);
+  EXPECT_EQ(plain.tun.txqueuelen, 9000u);
+  cluster.bundles[0].link.txqueuelen = 100;
+  EXPECT_EQ(select_node(cluster, "edge").tunnels.at(0).tun.txqueuelen, 100u);
+}
+
 TEST(SelectNode, AnUnknownNodeIsRefusedWithTheNodesThereAre) {
   try {
     select_node(sample_cluster(), "gatway");

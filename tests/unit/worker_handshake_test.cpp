@@ -29,13 +29,13 @@ class HandshakeTest : public testing::Test {
 };
 
 TEST_F(HandshakeTest, ADialerOfTheSameFileIsTaken) {
-  const auto hello = parse_hello(hello_text(make_hello(dialer, 0)));
+  const auto hello = parse_hello(hello_text(make_hello(dialer, 0, {})));
   ASSERT_TRUE(hello);
   EXPECT_EQ(refusal(*hello), "");
 }
 
 TEST_F(HandshakeTest, EveryDifferenceIsRefusedInItsOwnWords) {
-  const Hello good = make_hello(dialer, 0);
+  const Hello good = make_hello(dialer, 0, {});
   const auto changed = [&](auto change) {
     Hello hello = good;
     change(hello);
@@ -46,20 +46,34 @@ TEST_F(HandshakeTest, EveryDifferenceIsRefusedInItsOwnWords) {
   EXPECT_THAT(changed([](Hello& h) { h.cluster = "x"; }), HasSubstr("cluster 'x'"));
   EXPECT_THAT(changed([](Hello& h) { h.bundle = "x"; }), HasSubstr("bundle 'x'"));
   EXPECT_THAT(changed([](Hello& h) { h.tunnel = 0; }), HasSubstr("backbone-2's"));
-  EXPECT_THAT(changed([](Hello& h) { h.stream = 1; }), HasSubstr("stream 1"));
+  EXPECT_THAT(changed([](Hello& h) { h.stream = 1; }), HasSubstr("stream 1 of 1"));
+  EXPECT_THAT(changed([](Hello& h) { h.streams = 17; }), HasSubstr("has 1 to 16"));
   EXPECT_THAT(changed([](Hello& h) { h.stream = -1; }), HasSubstr("stream -1"));
   EXPECT_THAT(changed([](Hello& h) { h.digest = "x"; }), HasSubstr("another cluster file"));
 }
 
 TEST_F(HandshakeTest, AVersionRangeThatOverlapsIsTaken) {
-  Hello newer = make_hello(dialer, 0);
+  Hello newer = make_hello(dialer, 0, {});
   newer.version = wire_version + 1;
   EXPECT_EQ(refusal(newer), "");
-  EXPECT_EQ(make_config(listener, newer).version, wire_version);
+  EXPECT_EQ(make_config(listener, newer, {}).version, wire_version);
+}
+
+TEST_F(HandshakeTest, EachEndMayHaveItsOwnNumberOfStreams) {
+  dialer.streams = 4;
+  EXPECT_EQ(refusal(make_hello(dialer, 3, {})), "");
+}
+
+TEST_F(HandshakeTest, OffloadsAreAgreedOn) {
+  const Offloads all{.tso = true, .ecn = true, .uso = true};
+  EXPECT_EQ(parse_hello(hello_text(make_hello(dialer, 0, all)))->offloads, all);
+  EXPECT_EQ(parse_config(config_text(make_config(listener, {}, all)))->offloads, all);
+  // A peer of version 2 says nothing of them and takes what was fixed then.
+  EXPECT_EQ(parse_hello("{}")->offloads, (Offloads{.tso = true, .ecn = false, .uso = false}));
 }
 
 TEST_F(HandshakeTest, ANodeOfTheClusterThatIsNotInTheBundleIsRefused) {
-  Hello hello = make_hello(dialer, 0);
+  Hello hello = make_hello(dialer, 0, {});
   hello.node = "other";
   EXPECT_THAT(refusal(hello, "other"), HasSubstr("node 'other' is not in bundle backbone"));
 }

@@ -108,8 +108,9 @@ TEST(VnetHeader, RefusesWhatIsNotTrueOfThePacket) {
   EXPECT_TRUE(refused([](VnetHeader& h) { h.flags = 0; })) << "GSO without a checksum to make";
   EXPECT_TRUE(refused([](VnetHeader& h) { h.flags |= 4; })) << "an unknown flag";
   EXPECT_TRUE(refused([](VnetHeader& h) { h.gso_type = vnet::gso_tcpv6; })) << "another family";
-  EXPECT_TRUE(refused([](VnetHeader& h) { h.gso_type |= 0x80; })) << "ECN is not in version 1";
-  EXPECT_TRUE(refused([](VnetHeader& h) { h.gso_type = 5; })) << "UDP is not in version 1";
+  EXPECT_TRUE(refused([](VnetHeader& h) { h.gso_type = vnet::gso_udp_l4; })) << "it is TCP";
+  EXPECT_TRUE(refused([](VnetHeader& h) { h.gso_type = 3; })) << "UDP fragmentation";
+  EXPECT_TRUE(refused([](VnetHeader& h) { h.gso_type = vnet::gso_ecn; })) << "ECN of nothing";
   EXPECT_TRUE(refused([](VnetHeader& h) { h.gso_size = 0; }));
   EXPECT_TRUE(refused([](VnetHeader& h) { h.csum_start = 24; })) << "not where TCP begins";
   EXPECT_TRUE(refused([](VnetHeader& h) { h.csum_offset = 6; })) << "not TCP's checksum";
@@ -120,6 +121,36 @@ TEST(VnetHeader, RefusesWhatIsNotTrueOfThePacket) {
   auto long_tcp_header = tcp4(30);
   long_tcp_header[32] = 0xf0;
   EXPECT_FALSE(accepts(gso4(), long_tcp_header)) << "TCP's header reaches beyond the packet";
+}
+
+TEST(VnetHeader, TakesEcnAndUdpSegmentation) {
+  VnetHeader ecn = gso4();
+  ecn.gso_type |= vnet::gso_ecn;
+  EXPECT_TRUE(accepts(ecn, tcp4(9000)));
+  auto udp4 = tcp4(9000), udp6 = tcp6(9000);
+  udp4[9] = udp6[6] = 17;
+  VnetHeader header{vnet::needs_csum, vnet::gso_udp_l4, 9999, 1400, 20, 6};
+  ASSERT_TRUE(check_vnet_header(header, udp4.data(), udp4.size()));
+  EXPECT_EQ(header.hdr_len, 28);
+  EXPECT_TRUE(accepts({vnet::needs_csum, vnet::gso_udp_l4, 0, 1400, 40, 6}, udp6));
+  EXPECT_FALSE(accepts({vnet::needs_csum, vnet::gso_udp_l4, 0, 1400, 20, 16}, udp4))
+      << "TCP's checksum";
+  EXPECT_FALSE(accepts({vnet::needs_csum, vnet::gso_udp_l4, 0, 50, 20, 6}, udp4))
+      << "more segments than the kernel makes";
+  EXPECT_FALSE(accepts({vnet::needs_csum, vnet::gso_udp_l4, 0, 1400, 20, 6}, tcp4(9000)));
+}
+
+TEST(VnetHeader, APeerGetsOnlyWhatItCanTake) {
+  const auto takes = [](std::uint8_t type, Offloads offloads) {
+    const std::uint8_t header[10] = {vnet::needs_csum, type};
+    return can_take(header, offloads);
+  };
+  const Offloads nothing, tcp{.tso = true, .ecn = false, .uso = false};
+  EXPECT_TRUE(takes(vnet::gso_none, nothing));
+  EXPECT_FALSE(takes(vnet::gso_tcpv4, nothing));
+  EXPECT_TRUE(takes(vnet::gso_tcpv6, tcp));
+  EXPECT_FALSE(takes(vnet::gso_tcpv6 | vnet::gso_ecn, tcp));
+  EXPECT_FALSE(takes(vnet::gso_udp_l4, tcp));
 }
 
 TEST(VnetHeader, AChecksumFieldOutsideThePacketIsRefused) {

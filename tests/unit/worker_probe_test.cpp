@@ -18,7 +18,7 @@ class ProbeTest : public testing::Test {
 };
 
 TEST_F(ProbeTest, AnAnswerInTimeIsADecisionAndARoundTrip) {
-  const Ping ping = probe.next(at(0));
+  const Ping ping = probe.next(at(0), 0);
   probe.answered(ping, at(42));
   EXPECT_EQ(probe.take_decisions(), Decisions{true});
   EXPECT_EQ(probe.rtt_us(), 42'000u);
@@ -26,16 +26,28 @@ TEST_F(ProbeTest, AnAnswerInTimeIsADecisionAndARoundTrip) {
 }
 
 TEST_F(ProbeTest, APingIsLostAfterTheTimeoutAndNotBefore) {
-  probe.next(at(0));
-  probe.expire(at(299), timeout);
+  probe.next(at(0), 0);
+  probe.expire(at(299), timeout, 0);
   EXPECT_EQ(probe.take_decisions(), Decisions{});
-  probe.expire(at(300), timeout);
+  probe.expire(at(300), timeout, 0);
   EXPECT_EQ(probe.take_decisions(), Decisions{false});
 }
 
+TEST_F(ProbeTest, APathThatDeliversIsGivenMoreTime) {
+  probe.next(at(0), 7);
+  probe.expire(at(300), timeout, 8);
+  probe.expire(at(1199), timeout, 9);
+  EXPECT_EQ(probe.take_decisions(), Decisions{});
+  probe.expire(at(1200), timeout, 9);
+  EXPECT_EQ(probe.take_decisions(), Decisions{false}) << "but its peer does not answer for ever";
+  probe.next(at(1300), 9);
+  probe.expire(at(1600), timeout, 9);
+  EXPECT_EQ(probe.take_decisions(), Decisions{false}) << "nothing was delivered since";
+}
+
 TEST_F(ProbeTest, ALateAnswerTellsTheRoundTripAndChangesNoDecision) {
-  const Ping ping = probe.next(at(0));
-  probe.expire(at(400), timeout);
+  const Ping ping = probe.next(at(0), 0);
+  probe.expire(at(400), timeout, 0);
   probe.answered(ping, at(500));
   EXPECT_EQ(probe.take_decisions(), Decisions{false});
   EXPECT_EQ(probe.rtt_us(), 500'000u);
@@ -43,23 +55,23 @@ TEST_F(ProbeTest, ALateAnswerTellsTheRoundTripAndChangesNoDecision) {
 }
 
 TEST_F(ProbeTest, DecisionsKeepTheirOrder) {
-  probe.next(at(0));
-  const Ping second = probe.next(at(200));
-  probe.expire(at(310), timeout);
+  probe.next(at(0), 0);
+  const Ping second = probe.next(at(200), 0);
+  probe.expire(at(310), timeout, 0);
   probe.answered(second, at(320));
   EXPECT_EQ(probe.take_decisions(), (Decisions{false, true}));
 }
 
 TEST_F(ProbeTest, AnAnswerToNothingIsIgnored) {
   probe.answered({99, 0}, at(10));
-  const Ping ping = probe.next(at(20));
+  const Ping ping = probe.next(at(20), 0);
   probe.answered({ping.sequence, static_cast<std::uint64_t>(at(5000).count())}, at(30));
   EXPECT_EQ(probe.take_decisions(), Decisions{});
   EXPECT_EQ(probe.last_answer(), start);
 }
 
 TEST_F(ProbeTest, OneAnswerCountsOnce) {
-  const Ping ping = probe.next(at(0));
+  const Ping ping = probe.next(at(0), 0);
   probe.answered(ping, at(10));
   probe.answered(ping, at(20));
   EXPECT_EQ(probe.take_decisions(), Decisions{true});

@@ -1,0 +1,58 @@
+// What a peer's bytes can do to the frame decoder and to the messages inside control frames. The
+// input is a stream of frames.
+#include <cstdlib>
+#include <string_view>
+
+#include "worker/frame.hpp"
+#include "worker/handshake.hpp"
+
+namespace {
+
+using namespace tunorch::worker;
+
+void require(bool holds) {
+  if (!holds) std::abort();
+}
+
+void read_text(FrameType type, std::string_view text) {
+  if (type == FrameType::hello) {
+    if (const auto hello = parse_hello(text)) {
+      const auto again = parse_hello(hello_text(*hello));
+      require(again && again->node == hello->node && again->offloads == hello->offloads);
+      Spec listener;
+      listener.peers = {{"edge", {}, "digest"}};
+      refuse_hello(listener, *hello, hello->node);
+    }
+  } else if (type == FrameType::config) {
+    parse_config(text);
+  } else if (type == FrameType::state) {
+    if (const auto word = parse_state(text)) require(word->states.size() <= 64);
+  } else if (type == FrameType::close) {
+    for (const char c : parse_close(text)) require(c >= ' ' && c <= '~');
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  while (size >= frame_header_bytes) {
+    const auto header = read_frame_header(data);
+    if (!header) return 0;
+    std::uint8_t written[frame_header_bytes];
+    write_frame_header(written, *header);
+    for (std::size_t i = 0; i < frame_header_bytes; ++i) require(written[i] == data[i]);
+    data += frame_header_bytes;
+    size -= frame_header_bytes;
+    require(header->length <= max_data_bytes);
+    if (header->length > size) return 0;
+    if (header->type == FrameType::ping) {
+      std::uint8_t again[ping_bytes];
+      write_ping(again, read_ping(data));
+      for (std::size_t i = 0; i < ping_bytes; ++i) require(again[i] == data[i]);
+    }
+    read_text(header->type, {reinterpret_cast<const char*>(data), header->length});
+    data += header->length;
+    size -= header->length;
+  }
+  return 0;
+}

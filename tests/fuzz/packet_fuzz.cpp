@@ -1,0 +1,45 @@
+// What a DATA frame's payload can get past the checks before the kernel sees it. The input is a
+// virtio header and a packet.
+#include <cstdlib>
+#include <cstring>
+
+#include "worker/flow_hash.hpp"
+#include "worker/frame.hpp"
+#include "worker/packet.hpp"
+#include "worker/vnet_header.hpp"
+
+namespace {
+
+using namespace tunorch::worker;
+
+void require(bool holds) {
+  if (!holds) std::abort();
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  if (size <= vnet_header_bytes || size > max_data_bytes) return 0;
+  VnetHeader header;
+  std::memcpy(&header, data, sizeof header);
+  const std::uint8_t* packet = data + vnet_header_bytes;
+  const std::size_t bytes = size - vnet_header_bytes;
+  require(flow_hash(packet, bytes) <= 0xffff);
+  if (!parse_packet(packet, bytes) || !check_vnet_header(header, packet, bytes)) return 0;
+  require(!(header.flags & ~vnet::needs_csum));
+  if (header.flags)
+    require(std::size_t{header.csum_start} + header.csum_offset + 2 <= bytes);
+  else
+    require(header.csum_start == 0 && header.csum_offset == 0);
+  if (header.gso_type == vnet::gso_none) {
+    require(header.gso_size == 0 && header.hdr_len == 0);
+    return 0;
+  }
+  require(header.flags == vnet::needs_csum && header.gso_size > 0 && header.hdr_len <= bytes);
+  require(header.hdr_len > header.csum_start);
+  const bool udp = header.gso_type == vnet::gso_udp_l4;
+  require(header.csum_offset == (udp ? 6 : 16));
+  const std::uint8_t tcp_type = header.gso_type & static_cast<std::uint8_t>(~vnet::gso_ecn);
+  require(udp || tcp_type == (packet[0] >> 4 == 4 ? vnet::gso_tcpv4 : vnet::gso_tcpv6));
+  return 0;
+}

@@ -1,0 +1,39 @@
+// How the worker's threads talk: one posts what is to be done, the other does it on its own loop.
+// For what happens now and then; packets go by a Relay.
+#pragma once
+
+#include <functional>
+#include <mutex>
+#include <vector>
+
+#include "worker/fd.hpp"
+#include "worker/poller.hpp"
+
+namespace tunorch::worker {
+
+/// An eventfd(2) to wake a loop by. Throws std::system_error.
+Fd make_bell();
+
+class Mailbox final : public EventHandler {
+ public:
+  using Letter = std::function<void()>;
+
+  /// Letters are read on the poller's thread.
+  explicit Mailbox(Poller& poller);
+  ~Mailbox();
+  Mailbox(const Mailbox&) = delete;
+  Mailbox& operator=(const Mailbox&) = delete;
+
+  /// From any thread. Letters of one sender are read in their order.
+  void post(Letter letter);
+
+  void on_events(std::uint32_t events) override;
+
+ private:
+  Poller& poller_;
+  Fd bell_;
+  std::mutex mutex_;
+  std::vector<Letter> letters_;
+};
+
+}  // namespace tunorch::worker

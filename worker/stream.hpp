@@ -1,0 +1,42 @@
+// One live stream of a session: its connection, its PINGs, its counters. Plain data of the lane
+// that serves it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "worker/connection.hpp"
+#include "worker/probe.hpp"
+#include "worker/spec.hpp"
+
+namespace tunorch::worker {
+
+struct Counters {
+  std::uint64_t tx_bytes = 0, rx_bytes = 0, tx_packets = 0, rx_packets = 0;
+
+  Counters& operator+=(const Counters& other) {
+    tx_bytes += other.tx_bytes;
+    rx_bytes += other.rx_bytes;
+    tx_packets += other.tx_packets;
+    rx_packets += other.rx_packets;
+    return *this;
+  }
+};
+
+/// Which stream of which peer, and which of the connections that were it in turn.
+struct StreamId {
+  int peer = -1;  // the worker's number of it
+  int stream = 0;
+  std::uint64_t serial = 0;
+};
+
+struct Stream {
+  std::unique_ptr<Connection> connection;
+  Probe probe;
+  Counters counters;
+  bool heard = false;  // its first PING came
+
+  StreamId id() const { return {connection->peer, connection->stream, connection->serial}; }
+};
+
+}  // namespace tunorch::worker
