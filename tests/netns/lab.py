@@ -256,11 +256,11 @@ class Lab:
     def close(self):
         for sig in INTERRUPTIONS:
             signal.signal(sig, signal.SIG_IGN)  # a second Ctrl-C is not to leave half of it
+        reports = [line for host in self.hosts.values() for line in host.log().splitlines()
+                   if re.search(r"Segmentation fault|Aborted|Bus error|Illegal instr", line)]
         for host in self.hosts.values():
             with contextlib.suppress(Exception):
                 host.close()
-        reports = [line for host in self.hosts.values() for line in host.log().splitlines()
-                   if re.search(r"Segmentation fault|Aborted|Bus error|Illegal instr", line)]
         for name in os.listdir(self.reports):
             with open(os.path.join(self.reports, name)) as report:
                 reports.append(report.read())
