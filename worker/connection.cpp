@@ -214,20 +214,18 @@ bool Connection::batch_is_full() const {
 
 /// False where the connection has failed.
 bool Connection::write_out() {
-  blocked_ = false;
-  while (sends_pending()) {
-    std::size_t sent = 0;
-    const TlsResult result = tls_.write(out_.data(), out_.size(), sent);
-    if (result == TlsResult::want_write || result == TlsResult::want_read) {
-      blocked_ = true;
-      break;
-    }
-    if (result != TlsResult::done) {
-      out_.clear();
-      return false;
-    }
-    out_.taken(sent);
-    moved_ += sent;
+  TlsResult result = TlsResult::done;
+  while (!out_.empty() && result == TlsResult::done) {
+    std::size_t taken = 0;
+    result = tls_.write(out_.data(), out_.size(), taken);
+    out_.taken(taken);
+    moved_ += taken;
+  }
+  if (result == TlsResult::done) result = tls_.flush();
+  blocked_ = result == TlsResult::want_write || result == TlsResult::want_read;
+  if (result != TlsResult::done && !blocked_) {
+    out_.clear();
+    return false;
   }
   out_.settle();
   return true;
@@ -278,8 +276,14 @@ void Connection::read_records() {
   has_more_ = true;
 }
 
-/// Hands over the whole frames there are. False where the connection ended over one.
 bool Connection::consume() {
+  const bool goes_on = hand_over_frames();
+  owner_->on_frames_done(*this);
+  return goes_on;
+}
+
+/// The whole frames there are. False where the connection ended over one.
+bool Connection::hand_over_frames() {
   while (in_.size() >= frame_header_bytes) {
     std::uint8_t* frame = in_.data();
     const auto header = read_frame_header(frame);

@@ -38,9 +38,11 @@ class Connection final : public EventHandler {
   class Owner {
    public:
     virtual void on_secured(Connection& connection) = 0;
-    /// The payload may be changed in place; it is gone when the call returns.
+    /// The payload may be changed in place; it stays until on_frames_done().
     virtual void on_frame(Connection& connection, FrameType type, std::uint8_t* payload,
                           std::size_t size) = 0;
+    /// After one or some of them. The connection may have ended meanwhile.
+    virtual void on_frames_done(Connection& connection) = 0;
     /// A full out-buffer has been sent.
     virtual void on_drained(Connection& connection) = 0;
     /// Once, when it leaves the other states; not after close().
@@ -96,7 +98,7 @@ class Connection final : public EventHandler {
 
   ConnectionState state() const { return state_; }
   bool is_live() const { return state_ == ConnectionState::live; }
-  bool sends_pending() const { return !out_.empty(); }
+  bool sends_pending() const { return !out_.empty() || tls_.sends_pending(); }
   /// Bytes moved since the last call, either way.
   std::uint64_t take_moved() { return std::exchange(moved_, 0); }
   /// Keeps TLS's own buffers only while they are in use: for a connection that moves little.
@@ -122,6 +124,7 @@ class Connection final : public EventHandler {
   }
   void read_records();
   bool consume();
+  bool hand_over_frames();
   bool write_out();
   void on_tls_end(TlsResult result, const char* doing);
   void update_interest();

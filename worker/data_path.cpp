@@ -16,6 +16,13 @@ namespace {
 constexpr int reads_a_turn = 64;
 /// Streams with something queued before all are sent: each holds a block of memory until then.
 constexpr std::size_t max_touched = 8;
+/// What waits in a lane at most.
+constexpr std::size_t max_waiting_bytes = 2 * 1024 * 1024;
+/// A queue of the kernel's that has not been empty for so long stands; what empties sooner is only
+/// a burst, and costs no copy.
+constexpr std::chrono::milliseconds patience{5};
+/// One without room for so long has stalled.
+constexpr std::chrono::seconds stall_limit{1};
 
 /// The stream a flow has; where that one is dead, one of the living, and always the same one.
 /// Nothing where all are dead.
@@ -67,7 +74,8 @@ DataPath::DataPath(Poller& poller, int lane, const Fd& queue, const std::vector<
       lane_(lane),
       relays_(relays),
       queue_(*this, queue.get(), true),
-      scrap_(max_data_bytes) {
+      scrap_(max_data_bytes),
+      waiting_(max_waiting_bytes) {
   touched_.reserve(max_touched);
   poller_.add(queue_.fd, EPOLLIN, queue_);
 }
@@ -130,16 +138,30 @@ Stream* DataPath::any_stream() const {
 
 void DataPath::pause() {
   paused_ = true;
+  if (patient_ && patience_ends_ == Clock::time_point::max())
+    patience_ends_ = Clock::now() + patience;
   watch_queues(0);
 }
 
 void DataPath::resume() {
+  had_room_ = Clock::now();
   if (paused_) {
     paused_ = false;
     watch_queues(EPOLLIN);
-    if (held_ > 0) drain(queue_);
   }
+  if (draining_)
+    room_again_ = true;
+  else if (waits())
+    drain(queue_);
   if (std::exchange(relay_waits_, false)) take_relayed();
+}
+
+void DataPath::lose_patience() {
+  patience_ends_ = Clock::time_point::max();
+  patient_ = false;
+  if (!paused_) return;
+  paused_ = false;
+  watch_queues(EPOLLIN);
 }
 
 void DataPath::watch_queues(std::uint32_t events) {
@@ -232,24 +254,51 @@ DataPath::Sent DataPath::route(std::uint8_t* payload, std::size_t size, Stream* 
   return Sent::dropped;
 }
 
+/// False where there is no room for all of it.
+bool DataPath::send_waiting() {
+  for (;;) {
+    if (held_.empty()) {
+      if (waiting_.empty()) return true;
+      held_ = waiting_.pop();
+    }
+    if (route(held_.data(), held_.size(), nullptr) == Sent::no_room) return false;
+    held_.clear();
+  }
+}
+
+void DataPath::wait(const std::uint8_t* payload, std::size_t size) {
+  const std::uint32_t flow = flow_hash(payload + vnet_header_bytes, size - vnet_header_bytes);
+  drops_.backlog += waiting_.push(flow, {payload, size});
+  // A peer that is slow takes a part of what waits; one that takes nothing is not worth a read.
+  if (waiting_.is_full() && Clock::now() - had_room_ > stall_limit) pause();
+}
+
 /// Reads for a bounded while; false where there is nothing more to read, or no room for it. A
 /// packet is read straight to the end of the out-buffer of the stream that got the last one, and
 /// copied only if it is for another.
 bool DataPath::drain(Queue& queue) {
   if (paused_ || !rules_) return false;
-  if (held_ > 0) {
-    if (route(scrap_.data(), held_, nullptr) == Sent::no_room) {
-      pause();
-      return false;
-    }
-    held_ = 0;
+  draining_ = true;
+  const bool more = read_on(queue);
+  flush_touched();
+  // Sending may have made room for what waits, and nobody would say so again.
+  while (std::exchange(room_again_, false) && waits()) {
+    send_waiting();
+    flush_touched();
   }
+  draining_ = false;
+  return more;
+}
+
+bool DataPath::read_on(Queue& queue) {
+  bool waiting = !send_waiting();
   bool more = true;
   for (int i = 0; i < reads_a_turn && more; ++i) {
     if (!last_) last_ = any_stream();
-    Stream* landed = last_;
+    Stream* landed = waiting ? nullptr : last_;
     std::uint8_t* to = landed ? landed->connection->landing() : nullptr;
-    if (landed && !to && sessions_ <= 1) {
+    if (landed && !to && sessions_ <= 1) waiting = true;
+    if (waiting && patient_) {
       pause();
       break;
     }
@@ -260,21 +309,26 @@ bool DataPath::drain(Queue& queue) {
     const ssize_t got = tun::read(queue.fd, to, max_data_bytes);
     if (got < 0) {
       if (errno == EBADFD && queue.own) device_gone_ = true;
+      if (!waits()) {
+        patient_ = true;
+        patience_ends_ = Clock::time_point::max();
+      }
       more = false;
       break;
     }
     const auto size = static_cast<std::size_t>(got);
     if (size <= vnet_header_bytes) continue;
-    const Sent sent = route(to, size, landed);
-    if (sent == Sent::no_room) {
-      if (to != scrap_.data()) std::memcpy(scrap_.data(), to, size);
-      held_ = size;
-      pause();
-      more = false;
+    Sent sent = Sent::yes;
+    if (!waiting) sent = route(to, size, landed);
+    if (waiting) {
+      wait(to, size);
+    } else if (sent == Sent::no_room) {
+      held_.assign(to, to + size);
+      waiting = true;
     }
+    more = !paused_;
     if (!queue.own) ++(sent == Sent::dropped ? carried_.lost : carried_.packets);
   }
-  flush_touched();
   return more;
 }
 
@@ -338,12 +392,18 @@ void DataPath::deliver(Stream& from, std::uint8_t* payload, std::size_t size) {
     return;
   }
   std::memcpy(payload, &header, sizeof header);
-  if (!tun::write(queue_.fd, payload, size)) {
-    ++drops_.refused;
-    return;
-  }
   ++from.counters.rx_packets;
   from.counters.rx_bytes += packet_size;
+  if (rules_->writes_runs && run_.add(payload, size)) return;
+  finish_delivery();
+  if (rules_->writes_runs && run_.add(payload, size)) return;
+  const iovec whole{payload, size};
+  if (!tun::write(queue_.fd, {&whole, 1})) ++drops_.refused;
+}
+
+void DataPath::finish_delivery() {
+  const std::size_t count = run_.count();
+  if (count > 0 && !tun::write(queue_.fd, run_.finish())) drops_.refused += count;
 }
 
 }  // namespace tunorch::worker

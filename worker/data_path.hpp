@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -11,11 +12,13 @@
 #include <string>
 #include <vector>
 
+#include "worker/fair_queue.hpp"
 #include "worker/poller.hpp"
 #include "worker/prefix_table.hpp"
 #include "worker/relay.hpp"
 #include "worker/stream.hpp"
 #include "worker/tun.hpp"
+#include "worker/udp_run.hpp"
 #include "worker/vnet_header.hpp"
 
 namespace tunorch::worker {
@@ -47,10 +50,13 @@ struct SessionView {
 struct PathRules {
   PrefixTable table;  // owner: a peer's number
   bool listener = false, isolate = true;
+  bool writes_runs = false;  // the kernel takes UDP datagrams as one
 };
 
 class DataPath {
  public:
+  using Clock = std::chrono::steady_clock;
+
   /// Lane `lane` of `relays.size()`; each lane owns the relay of its number.
   DataPath(Poller& poller, int lane, const Fd& queue, const std::vector<Relay*>& relays);
   ~DataPath();
@@ -66,12 +72,20 @@ class DataPath {
   /// The lane's stream of that number, or null.
   Stream* stream(int peer, int number);
 
-  /// A DATA frame's payload from a peer. It may be changed in place.
+  /// A DATA frame's payload from a peer. It may be changed in place, and has to stay until
+  /// finish_delivery().
   void deliver(Stream& from, std::uint8_t* payload, std::size_t size);
+  /// Payloads given to deliver() are about to go: what waits for more of its kind is written.
+  void finish_delivery();
   /// What other lanes gave us.
   void take_relayed();
   /// A connection or a relay has room again.
   void resume();
+  /// When lose_patience() is to be called; max() where nothing waits.
+  Clock::time_point patience_ends() const { return patience_ends_; }
+  /// The connection still has no room: what comes is read nevertheless, and waits here, where flows
+  /// take turns, instead of in the kernel's queue, where each waits for all before it.
+  void lose_patience();
 
   /// Takes over a queue of a tunnel whose worker died: what is stranded there goes out by this one
   /// until `finish_carrying`. One at a time.
@@ -116,6 +130,7 @@ class DataPath {
   enum class Sent : std::uint8_t { yes, dropped, no_room };
 
   bool drain(Queue& queue);
+  bool read_on(Queue& queue);
   Sent route(std::uint8_t* payload, std::size_t size, Stream* landed);
   Sent put(Stream& to, Stream* landed, const std::uint8_t* payload, std::size_t size);
   std::optional<Way> way_of(const std::uint8_t* payload, std::size_t size);
@@ -123,12 +138,16 @@ class DataPath {
   void touch(Stream& stream);
   void flush_touched();
   void pause();
+  bool waits() const { return !held_.empty() || !waiting_.empty(); }
+  bool send_waiting();
+  void wait(const std::uint8_t* payload, std::size_t size);
   void watch_queues(std::uint32_t events);
 
   Poller& poller_;
   int lane_;
   const std::vector<Relay*>& relays_;
   Queue queue_;
+  UdpRun run_;
   Fd carried_fd_;
   std::optional<Queue> carried_queue_;
   Carried carried_;
@@ -136,11 +155,16 @@ class DataPath {
   std::shared_ptr<const PathRules> rules_;
   std::size_t sessions_ = 0;
   bool paused_ = false, device_gone_ = false;
-  Stream* last_ = nullptr;  // where the packet read last went: the next likely goes there too
+  bool draining_ = false;    // so that a resume() from within does not begin anew,
+  bool room_again_ = false;  // but is remembered
+  Stream* last_ = nullptr;   // where the packet read last went: the next likely goes there too
   std::vector<Stream*> touched_;
-  std::vector<std::uint8_t>
-      scrap_;                 // for packets that are read while no stream's buffer is at hand
-  std::size_t held_ = 0;      // bytes of one in there that waits for room
+  std::vector<std::uint8_t> scrap_;  // for packets read while no stream's buffer is at hand
+  std::vector<std::uint8_t> held_;   // the first that found no room, or empty
+  FairQueue waiting_;                // those behind it
+  bool patient_ = true;              // what comes meanwhile stays in the kernel
+  Clock::time_point patience_ends_ = Clock::time_point::max();
+  Clock::time_point had_room_;
   bool relay_waits_ = false;  // what other lanes gave us waits for room
   Drops drops_;
 };

@@ -1,6 +1,7 @@
 #include "worker/lane.hpp"
 
 #include <pthread.h>
+#include <sys/prctl.h>
 
 #include <algorithm>
 #include <string_view>
@@ -22,6 +23,11 @@ constexpr seconds closing_limit{1};
 constexpr seconds silence_limit{10};
 /// Between two PINGs a stream moves little more than them where nobody uses it.
 constexpr std::uint64_t idle_bytes = 4096;
+/// More wake-ups than that are spaced out, as network cards do with their interrupts: each then
+/// moves several packets, and waking the next in line costs less than what it is woken for. A turn
+/// a round trip of 125 us is not touched.
+constexpr int quick_turns_a_millisecond = 8;
+constexpr std::chrono::microseconds rest_time{100};
 /// How often deadlines are looked at, and how soon after a stream ended.
 constexpr milliseconds sweep_interval{250}, closing_interval{10};
 
@@ -118,6 +124,7 @@ void Lane::carry(Fd queue, milliseconds limit) {
 // ---- its thread ----
 
 void Lane::run() {
+  ::prctl(PR_SET_TIMERSLACK, 1000UL);  // nanoseconds: a rest is to be as long as it says
   while (!stopping_) {
     const bool more = std::ranges::any_of(
         streams_, [](const auto& stream) { return stream->connection->has_more(); });
@@ -125,23 +132,35 @@ void Lane::run() {
     for (std::size_t i = 0; more && i < streams_.size(); ++i)
       if (streams_[i]->connection->has_more()) streams_[i]->connection->read();
     const auto now = Clock::now();
+    if (!more) rest(now);
     if (!expiries_.empty() && now >= expiries_.front()) expire_pings(now);
     if (now >= carry_until_) finish_carrying();
+    if (now >= path_.patience_ends()) path_.lose_patience();
     if (now >= next_sweep_) sweep(now);
     if (path_.device_gone() && !std::exchange(device_gone_told_, true))
       tell([](Owner& owner) { owner.on_device_gone(); });
   }
 }
 
+void Lane::rest(Clock::time_point now) {
+  if (now - window_ >= milliseconds(1)) {
+    busy_ = turns_ > quick_turns_a_millisecond;
+    window_ = now;
+    turns_ = 0;
+  }
+  if (++turns_ > quick_turns_a_millisecond || busy_) std::this_thread::sleep_for(rest_time);
+}
+
 Lane::Clock::time_point Lane::next_due() const {
-  auto due = std::min({carry_until_, next_sweep_, Clock::now() + seconds(1)});
+  auto due =
+      std::min({carry_until_, next_sweep_, path_.patience_ends(), Clock::now() + seconds(1)});
   if (!expiries_.empty()) due = std::min(due, expiries_.front());
   return due;
 }
 
 void Lane::serve(std::unique_ptr<Connection> connection) {
   streams_.push_back(std::make_unique<Stream>(
-      Stream{std::move(connection), Probe(monotonic(Clock::now())), {}, false}));
+      Stream{std::move(connection), Probe(monotonic(Clock::now())), {}, {}, false}));
   Stream& stream = *streams_.back();
   path_.attach(stream);
   next_sweep_ = std::min(next_sweep_, Clock::now() + sweep_interval);
@@ -211,6 +230,7 @@ void Lane::ping_all(milliseconds timeout) {
     Stream& stream = *streams_[i];
     if (!stream.connection->is_live()) continue;
     stream.connection->set_lean(stream.connection->take_moved() < idle_bytes);
+    keep_queues_short(stream, now);
     std::uint8_t payload[ping_bytes];
     write_ping(payload,
                stream.probe.next(monotonic(now), delivered_segments(stream.connection->fd())));
@@ -218,6 +238,14 @@ void Lane::ping_all(milliseconds timeout) {
                             {reinterpret_cast<const char*>(payload), sizeof payload});
   }
   expiries_.push_back(now + timeout);
+}
+
+void Lane::keep_queues_short(Stream& stream, Clock::time_point now) {
+  const int fd = stream.connection->fd();
+  const auto path = read_path(fd);
+  if (!path) return;
+  limit_pacing(fd, stream.pacing.next(now, *path));
+  limit_unsent(fd, path->bandwidth);
 }
 
 /// PINGs go out to all at one time, so their answers are due at one time. A loss is told at once:

@@ -86,17 +86,20 @@ class Lane final : public Connection::Owner {
   void on_secured(Connection&) override {}
   void on_frame(Connection& connection, FrameType type, std::uint8_t* payload,
                 std::size_t size) override;
+  void on_frames_done(Connection&) override { path_.finish_delivery(); }
   void on_drained(Connection&) override { path_.resume(); }
   void on_closed(Connection& connection, const std::string& reason) override;
 
  private:
   void run();
+  void rest(Clock::time_point now);
   void serve(std::unique_ptr<Connection> connection);
   Stream* find(const StreamId& id);
   void let_go(Stream& stream, const std::string& reason);
   Stream& stream_of(const Connection& connection);
   void on_ping(Stream& stream, const std::uint8_t* payload);
   void ping_all(milliseconds timeout);
+  void keep_queues_short(Stream& stream, Clock::time_point now);
   void expire_pings(Clock::time_point now);
   void make_report();
   void finish_carrying();
@@ -123,6 +126,9 @@ class Lane final : public Connection::Owner {
   milliseconds timeout_{};
   Clock::time_point carry_until_ = Clock::time_point::max();
   Clock::time_point next_sweep_ = Clock::time_point::max();
+  Clock::time_point window_;  // of a millisecond,
+  int turns_ = 0;             // the turns in it,
+  bool busy_ = false;         // and whether the one before had too many
   bool device_gone_told_ = false;
   bool stopping_ = false;
   std::atomic<std::size_t> connections_left_ = 0;

@@ -1,9 +1,11 @@
 #include "worker/outer_socket.hpp"
 
 #include <arpa/inet.h>
+#include <linux/inet_diag.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <system_error>
@@ -11,8 +13,10 @@
 namespace tunorch::worker {
 namespace {
 
-/// Unsent bytes in the kernel add delay and nothing else; this much keeps the socket busy.
-constexpr int unsent_limit_bytes = 128 * 1024;
+/// Unsent bytes in the kernel add delay and nothing else; this much keeps the fastest socket busy.
+constexpr std::uint64_t max_unsent_bytes = 128 * 1024, min_unsent_bytes = 16 * 1024;
+/// What is unsent is sent within 4 ms, or what that fraction of a second is.
+constexpr std::uint64_t unsent_turns_a_second = 250;
 /// After this long without an acknowledgement the kernel gives the connection up.
 constexpr int user_timeout_ms = 10'000;
 
@@ -53,7 +57,7 @@ void bind_to(int fd, const std::string& where) {
 
 void tune_socket(int fd, const SocketTuning& tuning) {
   set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-  set(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, unsent_limit_bytes);
+  set(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, static_cast<int>(max_unsent_bytes));
   set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, user_timeout_ms);
   if (tuning.sndbuf_bytes) set(fd, SOL_SOCKET, SO_SNDBUF, static_cast<int>(tuning.sndbuf_bytes));
   if (tuning.rcvbuf_bytes) set(fd, SOL_SOCKET, SO_RCVBUF, static_cast<int>(tuning.rcvbuf_bytes));
@@ -81,6 +85,33 @@ std::uint32_t delivered_segments(int fd) {
   socklen_t bytes = sizeof info;
   ::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &bytes);
   return info.tcpi_delivered;
+}
+
+std::optional<PathSample> read_path(int fd) {
+  tcp_info info{};
+  socklen_t bytes = sizeof info;
+  if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &bytes) != 0) return std::nullopt;
+  tcp_cc_info congestion{};
+  bytes = sizeof congestion;
+  // Each kind of congestion control has its own size, and cubic none.
+  if (::getsockopt(fd, IPPROTO_TCP, TCP_CC_INFO, &congestion, &bytes) != 0 ||
+      bytes != sizeof congestion.bbr)
+    return std::nullopt;
+  const tcp_bbr_info& bbr = congestion.bbr;
+  return PathSample{
+      std::chrono::microseconds(info.tcpi_rtt), std::chrono::microseconds(bbr.bbr_min_rtt),
+      std::uint64_t{bbr.bbr_bw_hi} << 32 | bbr.bbr_bw_lo, info.tcpi_delivered, info.tcpi_snd_mss};
+}
+
+void limit_pacing(int fd, std::optional<std::uint64_t> rate) {
+  const unsigned long value = rate.value_or(~0UL);
+  (void)::setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &value, sizeof value);
+}
+
+void limit_unsent(int fd, std::uint64_t bandwidth) {
+  set(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT,
+      static_cast<int>(
+          std::clamp(bandwidth / unsent_turns_a_second, min_unsent_bytes, max_unsent_bytes)));
 }
 
 std::string host_text(const sockaddr_storage& address) {

@@ -5,9 +5,11 @@
 #include <sys/socket.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "worker/fd.hpp"
+#include "worker/pacing_limit.hpp"
 #include "worker/spec.hpp"
 
 namespace tunorch::worker {
@@ -27,6 +29,13 @@ SocketReport read_socket(int fd);
 /// Segments the peer's kernel has acknowledged so far, selectively or not (tcpi_delivered of
 /// TCP_INFO, tcp(7)); wraps.
 std::uint32_t delivered_segments(int fd);
+
+/// Nothing where BBR does not control the socket (TCP_CC_INFO, kernel linux/inet_diag.h).
+std::optional<PathSample> read_path(int fd);
+/// SO_MAX_PACING_RATE, bytes a second; nothing: no limit.
+void limit_pacing(int fd, std::optional<std::uint64_t> rate);
+/// TCP_NOTSENT_LOWAT: as much as a path of that bandwidth, bytes a second, takes in a short while.
+void limit_unsent(int fd, std::uint64_t bandwidth);
 
 /// "192.0.2.1:4430" or "[2001:db8::1]:4430"; an IPv4 peer of a dual-stack socket as IPv4.
 std::string address_text(const sockaddr_storage& address);

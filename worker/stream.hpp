@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "worker/connection.hpp"
+#include "worker/pacing_limit.hpp"
 #include "worker/probe.hpp"
 #include "worker/spec.hpp"
 
@@ -33,6 +34,7 @@ struct StreamId {
 struct Stream {
   std::unique_ptr<Connection> connection;
   Probe probe;
+  PacingLimit pacing;
   Counters counters;
   bool heard = false;  // its first PING came
 

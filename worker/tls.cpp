@@ -14,6 +14,9 @@ namespace {
 /// What OpenSSL may read from the socket at once. Prototypes from 16 to 256 KiB did not differ
 /// beyond noise; 64 KiB is four full records.
 constexpr std::size_t read_ahead_bytes = 64 * 1024;
+/// Records that wait to be sent in one go: a batch and its last frame. Four records a system call
+/// instead of one cost a fifth less processor time a byte, more of them nothing less.
+constexpr long sealed_bytes = 96 * 1024;
 
 constexpr const char* aes = "TLS_AES_128_GCM_SHA256";
 constexpr const char* chacha = "TLS_CHACHA20_POLY1305_SHA256";
@@ -127,8 +130,13 @@ TlsContext::TlsContext(const Spec& spec)
 
 Tls::Tls(const TlsContext& context, int fd, const std::string& expected_node)
     : ssl_(SSL_new(context.get())) {
-  if (!ssl_ || SSL_set_fd(ssl_.get(), fd) != 1)
-    throw std::runtime_error("cannot set up TLS: " + last_error());
+  BIO* socket = BIO_new_socket(fd, BIO_NOCLOSE);
+  BIO* batch = BIO_new(BIO_f_buffer());
+  if (!ssl_ || !socket || !batch) throw std::runtime_error("cannot set up TLS: " + last_error());
+  BIO_set_write_buffer_size(batch, sealed_bytes);
+  BIO_up_ref(socket);
+  SSL_set0_rbio(ssl_.get(), socket);
+  SSL_set0_wbio(ssl_.get(), BIO_push(batch, socket));
   if (expected_node.empty()) {
     SSL_set_accept_state(ssl_.get());
     return;
@@ -177,6 +185,21 @@ TlsResult Tls::read(std::uint8_t* to, std::size_t size, std::size_t& got) {
 TlsResult Tls::write(const std::uint8_t* from, std::size_t size, std::size_t& taken) {
   errno = 0;
   return SSL_write_ex(ssl_.get(), from, size, &taken) == 1 ? TlsResult::done : result_of(0);
+}
+
+TlsResult Tls::flush() {
+  if (!sends_pending()) return TlsResult::done;
+  errno = 0;
+  BIO* bio = SSL_get_wbio(ssl_.get());
+  if (BIO_flush(bio) == 1) return TlsResult::done;
+  if (BIO_should_retry(bio)) return TlsResult::want_write;
+  socket_error_ = errno;
+  error_ = std::strerror(socket_error_);
+  return TlsResult::failed;
+}
+
+bool Tls::sends_pending() const {
+  return BIO_wpending(SSL_get_wbio(ssl_.get())) > 0;
 }
 
 void Tls::set_lean(bool lean) {

@@ -42,8 +42,14 @@ class Tls {
   /// `done`: at least one byte. `closed`: the peer said so. After `want_read` nothing is left in
   /// OpenSSL's own buffers either.
   TlsResult read(std::uint8_t* to, std::size_t size, std::size_t& got);
-  /// May take a part; the rest can be offered from another address (moving buffer).
+  /// May take a part; the rest can be offered from another address (moving buffer). What it takes
+  /// is sent by flush() at the latest.
   TlsResult write(const std::uint8_t* from, std::size_t size, std::size_t& taken);
+
+  /// `done`: the socket has all that was written.
+  TlsResult flush();
+  /// Whether there is something to flush.
+  bool sends_pending() const;
 
   /// Whether OpenSSL frees its buffers whenever they are empty.
   void set_lean(bool lean);

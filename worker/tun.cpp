@@ -16,8 +16,8 @@ ssize_t read(int queue, std::uint8_t* to, std::size_t size) {
   return ::read(queue, to, size);
 }
 
-bool write(int queue, const std::uint8_t* from, std::size_t size) {
-  return ::write(queue, from, size) == static_cast<ssize_t>(size);
+bool write(int queue, std::span<const iovec> parts) {
+  return ::writev(queue, parts.data(), static_cast<int>(parts.size())) >= 0;
 }
 
 void set_carrier(int queue, bool on) {

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "worker/vnet_header.hpp"
 
@@ -15,7 +17,7 @@ namespace tunorch::worker::tun {
 /// where the device was deleted.
 ssize_t read(int queue, std::uint8_t* to, std::size_t size);
 /// False where the kernel does not take it.
-bool write(int queue, const std::uint8_t* from, std::size_t size);
+bool write(int queue, std::span<const iovec> parts);
 
 /// TUNSETCARRIER of the queue's device: without carrier the kernel sends nothing into it, and
 /// routes that ignore links without carrier leave it.

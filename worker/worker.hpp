@@ -42,6 +42,7 @@ class Worker final : public Control::Owner,
   void on_secured(Connection& connection) override;
   void on_frame(Connection& connection, FrameType type, std::uint8_t* payload,
                 std::size_t size) override;
+  void on_frames_done(Connection&) override {}
   void on_drained(Connection&) override {}
   void on_closed(Connection& connection, const std::string& reason) override;
 

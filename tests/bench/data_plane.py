@@ -196,18 +196,19 @@ def table(head, rows):
                       *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
 
 
-def markdown(lines, local, wan):
-    text = "# Benchmark\n\nMedian (least–most) of the rounds. Made by `./dev bench`.\n\n"
-    text += "".join(f"- {line}\n" for line in lines)
-    if local:
-        text += "\n## Two namespaces joined by a veth\n\n![one flow](bench.svg)\n\n"
-        text += table(["", *(f"{name}, {unit}" for name, unit, _, _ in COLUMNS)],
-                      [[candidate, *(local.cell(candidate, name, divisor, digits)
-                                     for name, _, divisor, digits in COLUMNS)]
-                       for candidate in sorted(local.values,
-                                               key=lambda one: -local.median(one, "one flow up"))])
-    for loss, results in (wan or {}).items():
-        text += (f"\n## {WAN_RTT:.0f} ms RTT, {WAN_RATE / 1e6:.0f} Mbit/s with a queue of 50 ms, "
+def local_section(results):
+    return ("## Two namespaces joined by a veth\n\n![one flow](local.svg)\n\n" +
+            table(["", *(f"{name}, {unit}" for name, unit, _, _ in COLUMNS)],
+                  [[candidate, *(results.cell(candidate, name, divisor, digits)
+                                 for name, _, divisor, digits in COLUMNS)]
+                   for candidate in sorted(results.values,
+                                           key=lambda one: -results.median(one, "one flow up"))]))
+
+
+def wan_section(all_results):
+    text = ""
+    for loss, results in all_results.items():
+        text += (f"## {WAN_RTT:.0f} ms RTT, {WAN_RATE / 1e6:.0f} Mbit/s with a queue of 50 ms, "
                  f"{loss} % loss; inner connections cubic\n\n")
         text += table(["", "one flow, Mbit/s", "8 flows, Mbit/s", "ping p50 meanwhile, ms",
                        "ping p99 meanwhile, ms"],
@@ -215,13 +216,23 @@ def markdown(lines, local, wan):
                         results.cell(candidate, "one flow", 1e6, 1),
                         results.cell(candidate, "8 flows", 1e6, 1),
                         results.cell(candidate, "ping p50", 1, 0),
-                        results.cell(candidate, "ping p99", 1, 0)] for candidate in results.values])
-    targets = (local_targets(local) if local else []) + (wan_targets(wan) if wan else [])
-    text += "\n## Targets\n\n"
-    text += table(["", "target", "here", ""],
-                  [[what, target, figure, "met" if met else "**missed**"]
-                   for what, target, figure, met in targets])
+                        results.cell(candidate, "ping p99", 1, 0)]
+                       for candidate in sorted(results.values)]) + "\n"
     return text
+
+
+def write_report(folder, name, title, conditions_, section, targets, values):
+    text = f"# {title}\n\nMedian (least–most) of the rounds. Made by `./dev bench`.\n\n"
+    text += "".join(f"- {line}\n" for line in conditions_) + "\n" + section
+    text += "\n## Targets\n\n" + table(["", "target", "here", ""],
+                                       [[what, target, figure, "met" if met else "**missed**"]
+                                        for what, target, figure, met in targets])
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, f"{name}.md"), "w") as file:
+        file.write(text)
+    with open(os.path.join(folder, f"{name}.json"), "w") as file:
+        json.dump({"conditions": conditions_, "values": values}, file, indent=1)
+    print(text, flush=True)
 
 
 def plot(results, path):
@@ -258,22 +269,15 @@ def main():
     if busy > 0.05:
         note(f"WARNING: {busy:.0%} of this machine is busy already; the figures will say little")
     head = conditions(arguments.rounds, candidates, busy)
-    local = wan = None
     if arguments.only != "wan":
-        local = run_local(arguments.rounds, arguments.seconds, candidates)
+        results = run_local(arguments.rounds, arguments.seconds, candidates)
+        write_report(arguments.out, "local", "Beside other VPNs, on one machine", head,
+                     local_section(results), local_targets(results), results.values)
+        plot(results, os.path.join(arguments.out, "local.svg"))
     if arguments.only != "local":
         wan = run_wan(arguments.rounds, 3 * arguments.seconds)
-    text = markdown(head, local, wan)
-    os.makedirs(arguments.out, exist_ok=True)
-    with open(os.path.join(arguments.out, "bench.md"), "w") as file:
-        file.write(text)
-    with open(os.path.join(arguments.out, "bench.json"), "w") as file:
-        json.dump({"conditions": head, "local": local and local.values,
-                   "wan": wan and {loss: results.values for loss, results in wan.items()}},
-                  file, indent=1)
-    if local:
-        plot(local, os.path.join(arguments.out, "bench.svg"))
-    print(text)
+        write_report(arguments.out, "wan", "Over a bad path", head, wan_section(wan),
+                     wan_targets(wan), {loss: one.values for loss, one in wan.items()})
     if measure.busy_share() > 0.05:
         note("WARNING: something else was busy at the end of the run")
 

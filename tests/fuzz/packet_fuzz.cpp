@@ -2,10 +2,12 @@
 // virtio header and a packet.
 #include <cstdlib>
 #include <cstring>
+#include <vector>
 
 #include "worker/flow_hash.hpp"
 #include "worker/frame.hpp"
 #include "worker/packet.hpp"
+#include "worker/udp_run.hpp"
 #include "worker/vnet_header.hpp"
 
 namespace {
@@ -14,6 +16,29 @@ using namespace tunorch::worker;
 
 void require(bool holds) {
   if (!holds) std::abort();
+}
+
+/// Twice the packet, and what is written of that has to pass the same checks.
+void run_of_two(const VnetHeader& header, const std::uint8_t* data, std::size_t size) {
+  std::vector<std::uint8_t> one(data, data + size);
+  std::memcpy(one.data(), &header, sizeof header);
+  std::vector<std::uint8_t> two = one, whole;
+  UdpRun run;
+  if (!run.add(one.data(), size)) return;
+  const bool joined = run.add(two.data(), size);
+  const std::size_t count = run.count();
+  require(count == (joined ? 2 : 1));
+  for (const iovec& part : run.finish()) {
+    const auto* from = static_cast<const std::uint8_t*>(part.iov_base);
+    whole.insert(whole.end(), from, from + part.iov_len);
+  }
+  VnetHeader written;
+  std::memcpy(&written, whole.data(), sizeof written);
+  const std::uint8_t* packet = whole.data() + vnet_header_bytes;
+  require(whole.size() <= max_data_bytes);
+  require(parse_packet(packet, whole.size() - vnet_header_bytes).has_value());
+  require(check_vnet_header(written, packet, whole.size() - vnet_header_bytes));
+  require((written.gso_type == vnet::gso_udp_l4) == joined);
 }
 
 }  // namespace
@@ -33,6 +58,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     require(header.csum_start == 0 && header.csum_offset == 0);
   if (header.gso_type == vnet::gso_none) {
     require(header.gso_size == 0 && header.hdr_len == 0);
+    run_of_two(header, data, size);
     return 0;
   }
   require(header.flags == vnet::needs_csum && header.gso_size > 0 && header.hdr_len <= bytes);

@@ -1,0 +1,47 @@
+// Packets that wait for a connection that does not take them now. Each flow waits in a line of its
+// own and the lines take turns, so that a bulk flow's many packets do not hold back another's few:
+// deficit round robin, new lines first, as the flow queueing of RFC 8290. Bounded; for what does
+// not fit the longest line loses its oldest, which its sender learns soonest. Within a flow packets
+// stay in order.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <span>
+#include <vector>
+
+namespace tunorch::worker {
+
+class FairQueue {
+ public:
+  /// Bytes of memory at most, packets and their bookkeeping.
+  explicit FairQueue(std::size_t max_bytes) : max_bytes_(max_bytes) {}
+
+  bool empty() const { return bytes_ == 0; }
+  /// The last push() had to drop packets.
+  bool is_full() const { return full_; }
+  /// Copies it. Returns how many packets were dropped to make room.
+  std::size_t push(std::uint32_t flow, std::span<const std::uint8_t> packet);
+  /// The one whose turn it is, taken out; empty() must not hold.
+  std::vector<std::uint8_t> pop();
+
+ private:
+  struct Line {
+    std::deque<std::vector<std::uint8_t>> packets;
+    std::size_t bytes = 0;
+    std::int64_t credit = 0;  // bytes it may still send in its turn
+    bool listed = false;
+  };
+
+  std::vector<std::uint8_t> take_first(Line& line);
+
+  std::size_t max_bytes_;
+  std::size_t bytes_ = 0;
+  bool full_ = false;
+  std::array<Line, 256> lines_;
+  std::deque<std::uint8_t> fresh_, turns_;  // numbers of lines: just begun; those that had a turn
+};
+
+}  // namespace tunorch::worker
