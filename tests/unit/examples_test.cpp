@@ -71,6 +71,12 @@ TEST(Examples, GatewayHasThreeDialersAndMasquerades) {
   EXPECT_EQ(cluster.find_node("gateway")->masquerade, "eth1");
 }
 
+TEST(Examples, ManyCoresHasOneTunnelOfEightStreams) {
+  const Cluster cluster = load_cluster(configs / "many-cores.yaml");
+  EXPECT_EQ(cluster.bundles.at(0).tunnels.size(), 1U);
+  EXPECT_EQ(cluster.bundles.at(0).streams, 8);
+}
+
 TEST(Examples, FullTunnelSendsBothFamiliesThroughTheGateway) {
   const Cluster cluster = load_cluster(configs / "full-tunnel.yaml");
   const Node& gateway = *cluster.find_node("gateway");
