@@ -221,14 +221,14 @@ void DataPath::flush_touched() {
   }
 }
 
-/// Queues the payload; it lies in the stream's own buffer already where that is `landed`.
-DataPath::Sent DataPath::put(Stream& to, Stream* landed, const std::uint8_t* payload,
-                             std::size_t size) {
+/// Queues the payload, which lies in the stream's own buffer already where that is `landed`. False
+/// where there is no room.
+bool DataPath::put(Stream& to, Stream* landed, const std::uint8_t* payload, std::size_t size) {
   Connection& connection = *to.connection;
   if (&to == landed)
     connection.commit(size);
   else if (!connection.append_data(payload, size))
-    return Sent::no_room;
+    return false;
   last_ = &to;
   ++to.counters.tx_packets;
   to.counters.tx_bytes += size - vnet_header_bytes;
@@ -236,17 +236,16 @@ DataPath::Sent DataPath::put(Stream& to, Stream* landed, const std::uint8_t* pay
     connection.flush();
   else
     touch(to);
-  return Sent::yes;
+  return true;
 }
 
-/// With one session a full buffer makes the packet wait, and the reading with it, so that the
-/// kernel's queue fills and senders slow down; with several, the full one's packets are dropped and
-/// the others go on.
-DataPath::Sent DataPath::route(std::uint8_t* payload, std::size_t size, Stream* landed) {
+/// With one session a packet that finds no room is to wait (ADR 18); with several it is dropped,
+/// and the others go on (ADR 7).
+DataPath::Sent DataPath::route(const std::uint8_t* payload, std::size_t size, Stream* landed) {
   const auto way = way_of(payload, size);
   if (!way) return Sent::dropped;
   const bool sent = way->lane == lane_
-                        ? put(*way->stream, landed, payload, size) == Sent::yes
+                        ? put(*way->stream, landed, payload, size)
                         : relays_[static_cast<std::size_t>(way->lane)]->push(lane_, payload, size);
   if (sent) return Sent::yes;
   if (sessions_ <= 1) return Sent::no_room;
@@ -273,9 +272,7 @@ void DataPath::wait(const std::uint8_t* payload, std::size_t size) {
   if (waiting_.is_full() && Clock::now() - had_room_ > stall_limit) pause();
 }
 
-/// Reads for a bounded while; false where there is nothing more to read, or no room for it. A
-/// packet is read straight to the end of the out-buffer of the stream that got the last one, and
-/// copied only if it is for another.
+/// False where there is nothing more to read, or no room for it.
 bool DataPath::drain(Queue& queue) {
   if (paused_ || !rules_) return false;
   draining_ = true;
@@ -290,6 +287,8 @@ bool DataPath::drain(Queue& queue) {
   return more;
 }
 
+/// Reads for a bounded while. A packet is read straight to the end of the out-buffer of the stream
+/// that got the last one, and copied only if it is for another, or has to wait.
 bool DataPath::read_on(Queue& queue) {
   bool waiting = !send_waiting();
   bool more = true;
@@ -335,17 +334,9 @@ bool DataPath::read_on(Queue& queue) {
 void DataPath::take_relayed() {
   Relay& relay = *relays_[static_cast<std::size_t>(lane_)];
   for (auto payload = relay.front(); !payload.empty(); payload = relay.front()) {
-    const auto way = way_of(payload.data(), payload.size());
-    if (way) {
-      const bool sent = way->lane == lane_ ? put(*way->stream, nullptr, payload.data(),
-                                                 payload.size()) == Sent::yes
-                                           : relays_[static_cast<std::size_t>(way->lane)]->push(
-                                                 lane_, payload.data(), payload.size());
-      if (!sent && sessions_ <= 1) {
-        relay_waits_ = true;
-        break;
-      }
-      if (!sent) ++drops_.backlog;
+    if (route(payload.data(), payload.size(), nullptr) == Sent::no_room) {
+      relay_waits_ = true;
+      break;
     }
     relay.pop();
   }
@@ -394,16 +385,16 @@ void DataPath::deliver(Stream& from, std::uint8_t* payload, std::size_t size) {
   std::memcpy(payload, &header, sizeof header);
   ++from.counters.rx_packets;
   from.counters.rx_bytes += packet_size;
-  if (rules_->writes_runs && run_.add(payload, size)) return;
+  if (rules_->coalesces_udp && gro_.add(payload, size)) return;
   finish_delivery();
-  if (rules_->writes_runs && run_.add(payload, size)) return;
+  if (rules_->coalesces_udp && gro_.add(payload, size)) return;
   const iovec whole{payload, size};
   if (!tun::write(queue_.fd, {&whole, 1})) ++drops_.refused;
 }
 
 void DataPath::finish_delivery() {
-  const std::size_t count = run_.count();
-  if (count > 0 && !tun::write(queue_.fd, run_.finish())) drops_.refused += count;
+  const std::size_t count = gro_.count();
+  if (count > 0 && !tun::write(queue_.fd, gro_.finish())) drops_.refused += count;
 }
 
 }  // namespace tunorch::worker

@@ -18,7 +18,7 @@
 #include "worker/relay.hpp"
 #include "worker/stream.hpp"
 #include "worker/tun.hpp"
-#include "worker/udp_run.hpp"
+#include "worker/udp_gro.hpp"
 #include "worker/vnet_header.hpp"
 
 namespace tunorch::worker {
@@ -50,7 +50,7 @@ struct SessionView {
 struct PathRules {
   PrefixTable table;  // owner: a peer's number
   bool listener = false, isolate = true;
-  bool writes_runs = false;  // the kernel takes UDP datagrams as one
+  bool coalesces_udp = false;  // the kernel takes UDP datagrams as one
 };
 
 class DataPath {
@@ -131,8 +131,8 @@ class DataPath {
 
   bool drain(Queue& queue);
   bool read_on(Queue& queue);
-  Sent route(std::uint8_t* payload, std::size_t size, Stream* landed);
-  Sent put(Stream& to, Stream* landed, const std::uint8_t* payload, std::size_t size);
+  Sent route(const std::uint8_t* payload, std::size_t size, Stream* landed);
+  bool put(Stream& to, Stream* landed, const std::uint8_t* payload, std::size_t size);
   std::optional<Way> way_of(const std::uint8_t* payload, std::size_t size);
   Stream* any_stream() const;
   void touch(Stream& stream);
@@ -147,7 +147,7 @@ class DataPath {
   int lane_;
   const std::vector<Relay*>& relays_;
   Queue queue_;
-  UdpRun run_;
+  UdpGro gro_;
   Fd carried_fd_;
   std::optional<Queue> carried_queue_;
   Carried carried_;

@@ -1,8 +1,8 @@
-// Packets that wait for a connection that does not take them now. Each flow waits in a line of its
-// own and the lines take turns, so that a bulk flow's many packets do not hold back another's few:
-// deficit round robin, new lines first, as the flow queueing of RFC 8290. Bounded; for what does
-// not fit the longest line loses its oldest, which its sender learns soonest. Within a flow packets
-// stay in order.
+// Packets that wait for a connection that does not take them now. Each flow has a queue of its own
+// and the flows take turns, so that a bulk flow's many packets do not hold back another's few:
+// deficit round robin, new flows first, as in RFC 8290 (fq_codel) but without CoDel. Bounded; for
+// what does not fit the longest queue loses its oldest, which its sender learns soonest. Within a
+// flow packets stay in order.
 #pragma once
 
 #include <array>
@@ -28,20 +28,20 @@ class FairQueue {
   std::vector<std::uint8_t> pop();
 
  private:
-  struct Line {
+  struct Flow {
     std::deque<std::vector<std::uint8_t>> packets;
     std::size_t bytes = 0;
     std::int64_t credit = 0;  // bytes it may still send in its turn
     bool listed = false;
   };
 
-  std::vector<std::uint8_t> take_first(Line& line);
+  std::vector<std::uint8_t> take_first(Flow& queue);
 
   std::size_t max_bytes_;
   std::size_t bytes_ = 0;
   bool full_ = false;
-  std::array<Line, 256> lines_;
-  std::deque<std::uint8_t> fresh_, turns_;  // numbers of lines: just begun; those that had a turn
+  std::array<Flow, 256> flows_;
+  std::deque<std::uint8_t> new_flows_, old_flows_;  // numbers
 };
 
 }  // namespace tunorch::worker

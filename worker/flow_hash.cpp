@@ -1,14 +1,10 @@
 #include "worker/flow_hash.hpp"
 
+#include "worker/packet.hpp"
+
 namespace tunorch::worker {
 namespace {
 
-constexpr std::uint8_t tcp = 6, udp = 17;
-constexpr std::size_t ipv4_header_bytes = 20, ipv6_header_bytes = 40;
-
-std::uint32_t read16(const std::uint8_t* from) {
-  return std::uint32_t{from[0]} << 8 | from[1];
-}
 std::uint32_t read32(const std::uint8_t* from) {
   return read16(from) << 16 | read16(from + 2);
 }
@@ -45,7 +41,7 @@ std::uint32_t flow_hash(const std::uint8_t* packet, std::size_t size) {
   } else {
     return 0;
   }
-  if (!fragment && (protocol == tcp || protocol == udp)) {
+  if (!fragment && (protocol == protocol_tcp || protocol == protocol_udp)) {
     if (ports_at + 4 > size) return 0;
     hash = mix_pair(hash, read16(packet + ports_at), read16(packet + ports_at + 2));
   }

@@ -144,11 +144,11 @@ void Lane::run() {
 
 void Lane::rest(Clock::time_point now) {
   if (now - window_ >= milliseconds(1)) {
-    busy_ = turns_ > quick_turns_a_millisecond;
+    wakes_often_ = turns_ > quick_turns_a_millisecond;
     window_ = now;
     turns_ = 0;
   }
-  if (++turns_ > quick_turns_a_millisecond || busy_) std::this_thread::sleep_for(rest_time);
+  if (++turns_ > quick_turns_a_millisecond || wakes_often_) std::this_thread::sleep_for(rest_time);
 }
 
 Lane::Clock::time_point Lane::next_due() const {

@@ -128,7 +128,7 @@ class Lane final : public Connection::Owner {
   Clock::time_point next_sweep_ = Clock::time_point::max();
   Clock::time_point window_;  // of a millisecond,
   int turns_ = 0;             // the turns in it,
-  bool busy_ = false;         // and whether the one before had too many
+  bool wakes_often_ = false;  // and whether the one before had too many
   bool device_gone_told_ = false;
   bool stopping_ = false;
   std::atomic<std::size_t> connections_left_ = 0;

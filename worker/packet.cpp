@@ -5,16 +5,10 @@
 namespace tunorch::worker {
 namespace {
 
-constexpr std::size_t ipv4_header_bytes = 20, ipv6_header_bytes = 40;
-
 IpAddress address(bool v6, const std::uint8_t* from) {
   IpAddress address{v6, {}};
   std::memcpy(address.bytes.data(), from, v6 ? 16 : 4);
   return address;
-}
-
-std::size_t read16(const std::uint8_t* from) {
-  return static_cast<std::size_t>(from[0]) << 8 | from[1];
 }
 
 }  // namespace

@@ -25,6 +25,10 @@ inline constexpr std::uint8_t gso_none = 0, gso_tcpv4 = 1, gso_tcpv6 = 4, gso_ud
 inline constexpr std::uint8_t gso_ecn = 0x80;  // a flag beside a TCP type
 }  // namespace vnet
 
+inline constexpr std::size_t udp_checksum_offset = 6;
+/// UDP_MAX_SEGMENTS of the kernel's include/linux/udp.h.
+inline constexpr std::size_t max_udp_segments = 128;
+
 /// The kinds of packets beyond plain ones that a TUN takes, and so what its peers may send.
 struct Offloads {
   bool tso = false;  // TCP over IPv4 and IPv6

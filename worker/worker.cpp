@@ -281,7 +281,7 @@ void Worker::publish_rules() {
   auto rules = std::make_shared<PathRules>();
   rules->listener = spec_->listener;
   rules->isolate = spec_->isolate;
-  rules->writes_runs = wanted_offloads_.uso;
+  rules->coalesces_udp = wanted_offloads_.uso;
   for (const Peer& peer : peers_)
     if (peer.wanted)
       for (const std::string& prefix : peer.spec.prefixes)

@@ -7,7 +7,7 @@
 #include "worker/flow_hash.hpp"
 #include "worker/frame.hpp"
 #include "worker/packet.hpp"
-#include "worker/udp_run.hpp"
+#include "worker/udp_gro.hpp"
 #include "worker/vnet_header.hpp"
 
 namespace {
@@ -23,7 +23,7 @@ void run_of_two(const VnetHeader& header, const std::uint8_t* data, std::size_t 
   std::vector<std::uint8_t> one(data, data + size);
   std::memcpy(one.data(), &header, sizeof header);
   std::vector<std::uint8_t> two = one, whole;
-  UdpRun run;
+  UdpGro run;
   if (!run.add(one.data(), size)) return;
   const bool joined = run.add(two.data(), size);
   const std::size_t count = run.count();

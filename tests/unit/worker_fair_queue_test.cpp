@@ -57,7 +57,7 @@ TEST(FairQueue, FlowsGetTheSameBytesWhateverTheirPacketsSizes) {
     EXPECT_NEAR(static_cast<double>(got[flow]), 2.0 * plenty, 0.05 * plenty) << flow;
 }
 
-TEST(FairQueue, TheLongestLineLosesItsOldest) {
+TEST(FairQueue, TheLongestFlowLosesItsOldest) {
   FairQueue queue(100'000);
   for (std::uint8_t i = 0; i < 9; ++i) EXPECT_EQ(push(queue, 1, i, 10'000), 0u);
   EXPECT_FALSE(queue.is_full());

@@ -14,7 +14,7 @@
 
 namespace tunorch::worker {
 
-class UdpRun {
+class UdpGro {
  public:
   /// A DATA payload whose virtio header is checked. True where it continues the run, or begins one
   /// where there is none; it must stay where it is until finish(). False: finish the run first, and
@@ -30,13 +30,10 @@ class UdpRun {
   std::span<const iovec> finish();
 
  private:
-  /// UDP_MAX_SEGMENTS of the kernel's include/linux/udp.h.
-  static constexpr std::size_t max_count = 128;
-
   bool begin(std::uint8_t* payload, std::size_t size);
   bool joins(const std::uint8_t* payload, std::size_t size) const;
 
-  std::array<iovec, max_count> parts_;
+  std::array<iovec, max_udp_segments> parts_;
   std::size_t count_ = 0;
   std::size_t packet_bytes_ = 0;
   std::size_t header_bytes_ = 0;  // of IP and UDP

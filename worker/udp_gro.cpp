@@ -1,29 +1,15 @@
-#include "worker/udp_run.hpp"
+#include "worker/udp_gro.hpp"
 
 #include <cstring>
 #include <utility>
 
 #include "worker/frame.hpp"
+#include "worker/packet.hpp"
 
 namespace tunorch::worker {
 namespace {
 
-constexpr std::uint8_t udp = 17;
-constexpr std::size_t ipv4_header_bytes = 20, ipv6_header_bytes = 40, udp_header_bytes = 8;
-constexpr std::size_t udp_length_at = 4, udp_checksum_at = 6;
-
-bool is_v4(const std::uint8_t* packet) {
-  return packet[0] >> 4 == 4;
-}
-
-std::uint32_t read16(const std::uint8_t* from) {
-  return std::uint32_t{from[0]} << 8 | from[1];
-}
-
-void write16(std::uint8_t* to, std::uint32_t value) {
-  to[0] = static_cast<std::uint8_t>(value >> 8);
-  to[1] = static_cast<std::uint8_t>(value);
-}
+constexpr std::size_t udp_length_offset = 4;
 
 /// RFC 1071: ones' complement sum.
 std::uint32_t folded(std::uint32_t sum) {
@@ -38,14 +24,15 @@ std::size_t headers_of(const VnetHeader& header, const std::uint8_t* packet, std
   const bool v4 = is_v4(packet);
   const std::size_t ip_bytes = v4 ? ipv4_header_bytes : ipv6_header_bytes;
   if (header.gso_type != vnet::gso_none || !(header.flags & vnet::needs_csum) ||
-      header.csum_start != ip_bytes || header.csum_offset != udp_checksum_at)
+      header.csum_start != ip_bytes || header.csum_offset != udp_checksum_offset)
     return 0;
   // An IPv4 header without options, and "don't fragment": the identification says nothing then
   // (RFC 6864).
   const bool plain =
-      v4 ? packet[0] == 0x45 && packet[9] == udp && read16(packet + 6) == 0x4000 : packet[6] == udp;
+      v4 ? packet[0] == 0x45 && packet[9] == protocol_udp && read16(packet + 6) == 0x4000
+         : packet[6] == protocol_udp;
   const std::size_t headers = ip_bytes + udp_header_bytes;
-  if (!plain || size <= headers || read16(packet + ip_bytes + udp_length_at) != size - ip_bytes)
+  if (!plain || size <= headers || read16(packet + ip_bytes + udp_length_offset) != size - ip_bytes)
     return 0;
   return headers;
 }
@@ -66,7 +53,7 @@ VnetHeader header_of(const std::uint8_t* payload) {
 
 }  // namespace
 
-bool UdpRun::begin(std::uint8_t* payload, std::size_t size) {
+bool UdpGro::begin(std::uint8_t* payload, std::size_t size) {
   const std::size_t bytes = size - vnet_header_bytes;
   header_bytes_ = headers_of(header_of(payload), payload + vnet_header_bytes, bytes);
   if (header_bytes_ == 0) return false;
@@ -78,17 +65,17 @@ bool UdpRun::begin(std::uint8_t* payload, std::size_t size) {
   return true;
 }
 
-bool UdpRun::joins(const std::uint8_t* payload, std::size_t size) const {
+bool UdpGro::joins(const std::uint8_t* payload, std::size_t size) const {
   const std::uint8_t* packet = payload + vnet_header_bytes;
   const std::size_t bytes = size - vnet_header_bytes;
   const std::uint8_t* first = static_cast<std::uint8_t*>(parts_[0].iov_base) + vnet_header_bytes;
-  return !closed_ && count_ < max_count &&
+  return !closed_ && count_ < max_udp_segments &&
          packet_bytes_ + bytes - count_ * header_bytes_ <= max_packet_bytes &&
          headers_of(header_of(payload), packet, bytes) == header_bytes_ &&
          bytes - header_bytes_ <= segment_bytes_ && same_flow(first, packet);
 }
 
-bool UdpRun::add(std::uint8_t* payload, std::size_t size) {
+bool UdpGro::add(std::uint8_t* payload, std::size_t size) {
   if (count_ == 0) return begin(payload, size);
   if (!joins(payload, size)) return false;
   const std::size_t headers = vnet_header_bytes + header_bytes_;
@@ -98,7 +85,7 @@ bool UdpRun::add(std::uint8_t* payload, std::size_t size) {
   return true;
 }
 
-std::span<const iovec> UdpRun::finish() {
+std::span<const iovec> UdpGro::finish() {
   const std::size_t count = std::exchange(count_, 0);
   if (count == 1) return {parts_.data(), 1};
   auto* payload = static_cast<std::uint8_t*>(parts_[0].iov_base);
@@ -110,11 +97,11 @@ std::span<const iovec> UdpRun::finish() {
   std::uint8_t* udp_header = packet + ip_bytes;
   const auto udp_bytes = static_cast<std::uint32_t>(total - ip_bytes);
   // What stands there is the sum over the pseudo-header, and the length is part of it.
-  const std::uint32_t old_bytes = read16(udp_header + udp_length_at);
+  const std::uint32_t old_bytes = read16(udp_header + udp_length_offset);
   const std::uint32_t sum =
-      folded(read16(udp_header + udp_checksum_at) + udp_bytes + (0xffff - old_bytes));
-  write16(udp_header + udp_length_at, udp_bytes);
-  write16(udp_header + udp_checksum_at, sum);
+      folded(read16(udp_header + udp_checksum_offset) + udp_bytes + (0xffff - old_bytes));
+  write16(udp_header + udp_length_offset, udp_bytes);
+  write16(udp_header + udp_checksum_offset, sum);
   if (v4) {
     write16(packet + 2, static_cast<std::uint32_t>(total));
     write16(packet + 10, 0);

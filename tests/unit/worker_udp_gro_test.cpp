@@ -7,7 +7,7 @@
 
 #include "worker/frame.hpp"
 #include "worker/packet.hpp"
-#include "worker/udp_run.hpp"
+#include "worker/udp_gro.hpp"
 
 namespace tunorch::worker {
 namespace {
@@ -70,11 +70,11 @@ Bytes datagram(bool v6, std::size_t payload_bytes, char fill, std::uint16_t port
   return all;
 }
 
-bool add(UdpRun& run, Bytes& payload) {
+bool add(UdpGro& run, Bytes& payload) {
   return run.add(payload.data(), payload.size());
 }
 
-Bytes written(UdpRun& run) {
+Bytes written(UdpGro& run) {
   Bytes all;
   for (const iovec& part : run.finish()) {
     const auto* from = static_cast<const std::uint8_t*>(part.iov_base);
@@ -84,10 +84,10 @@ Bytes written(UdpRun& run) {
 }
 
 class BothFamilies : public testing::TestWithParam<bool> {};
-INSTANTIATE_TEST_SUITE_P(UdpRun, BothFamilies, testing::Bool());
+INSTANTIATE_TEST_SUITE_P(UdpGro, BothFamilies, testing::Bool());
 
 TEST_P(BothFamilies, OneGoesOutAsItCame) {
-  UdpRun run;
+  UdpGro run;
   Bytes one = datagram(GetParam(), 100, 'a');
   const Bytes before = one;
   ASSERT_TRUE(add(run, one));
@@ -97,7 +97,7 @@ TEST_P(BothFamilies, OneGoesOutAsItCame) {
 }
 
 TEST_P(BothFamilies, SeveralBecomeOneThatTheCheckTakes) {
-  UdpRun run;
+  UdpGro run;
   Bytes a = datagram(GetParam(), 100, 'a'), b = datagram(GetParam(), 100, 'b'),
         c = datagram(GetParam(), 60, 'c');
   ASSERT_TRUE(add(run, a));
@@ -125,7 +125,7 @@ TEST_P(BothFamilies, SeveralBecomeOneThatTheCheckTakes) {
 }
 
 TEST_P(BothFamilies, AShorterOneEndsItAndALongerOneDoesNotJoin) {
-  UdpRun run;
+  UdpGro run;
   Bytes a = datagram(GetParam(), 100, 'a'), longer = datagram(GetParam(), 101, 'b'),
         shorter = datagram(GetParam(), 99, 'c'), again = datagram(GetParam(), 99, 'd');
   ASSERT_TRUE(add(run, a));
@@ -141,7 +141,7 @@ TEST_P(BothFamilies, AnotherFlowDoesNotJoin) {
   hops[vnet_header_bytes + (GetParam() ? 7u : 8u)] = 63;
   class_[vnet_header_bytes + 1] ^= 3;  // congestion experienced
   for (Bytes* other : {&port, &hops, &class_}) {
-    UdpRun run;
+    UdpGro run;
     Bytes one = first;
     ASSERT_TRUE(add(run, one));
     EXPECT_FALSE(add(run, *other));
@@ -157,26 +157,26 @@ TEST_P(BothFamilies, WhatHidesSomethingIsNothingForARun) {
   other_protocol[vnet_header_bytes + (GetParam() ? 6u : 9u)] = 6;
   other_length[udp_at + 5] ^= 1;
   for (Bytes* one : {&checked, &other_protocol, &other_length, &empty}) {
-    UdpRun run;
+    UdpGro run;
     EXPECT_FALSE(add(run, *one));
     EXPECT_TRUE(run.empty());
   }
 }
 
-TEST(UdpRun, FragmentsAndOptionsAreNothingForARun) {
+TEST(UdpGro, FragmentsAndOptionsAreNothingForARun) {
   Bytes fragment = datagram(false, 100, 'a'), may_be_one = fragment, options = fragment;
   fragment[vnet_header_bytes + 6] = 0x20;
   may_be_one[vnet_header_bytes + 6] = 0;
   options[vnet_header_bytes] = 0x46;
   for (Bytes* one : {&fragment, &may_be_one, &options}) {
-    UdpRun run;
+    UdpGro run;
     EXPECT_FALSE(add(run, *one));
   }
 }
 
 TEST_P(BothFamilies, NeitherMoreThan128NorMoreThanAPacketHolds) {
   for (const std::size_t bytes : {std::size_t{10}, std::size_t{1400}}) {
-    UdpRun run;
+    UdpGro run;
     std::vector<Bytes> all(200, datagram(GetParam(), bytes, 'a'));
     std::size_t joined = 0;
     while (joined < all.size() && add(run, all[joined])) ++joined;
