@@ -2,10 +2,12 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
 #include "worker/handshake.hpp"
+#include "worker/outer_socket.hpp"
 
 namespace tunorch::worker {
 namespace {
@@ -13,7 +15,7 @@ namespace {
 /// Before a peer is known to be one of ours it gets a buffer for one greeting, no more.
 constexpr std::size_t greeting_bytes = frame_header_bytes + max_text_bytes;
 /// Queued before a write is worth its system call.
-constexpr std::size_t batch_bytes = 64 * 1024;
+constexpr std::size_t max_batch_bytes = 64 * 1024;
 constexpr std::size_t max_frame_bytes = frame_header_bytes + max_data_bytes;
 /// PINGs, PONGs and a CLOSE find room even behind a full batch.
 constexpr std::size_t control_room_bytes = 4 * 1024 + greeting_bytes;
@@ -42,6 +44,7 @@ Connection::Connection(Poller& poller, Fd socket, const TlsContext& tls,
       since_(Clock::now()),
       in_(greeting_bytes),
       out_(2 * greeting_bytes),
+      batch_bytes_(max_batch_bytes),
       interest_(state == ConnectionState::connecting ? EPOLLOUT : EPOLLIN) {
   poller_->add(socket_.get(), interest_, *this);
 }
@@ -209,11 +212,26 @@ bool Connection::append_data(const std::uint8_t* payload, std::size_t size) {
 }
 
 bool Connection::batch_is_full() const {
-  return out_.size() >= batch_bytes;
+  return out_.size() >= batch_bytes_;
+}
+
+/// The kernel looks at TCP_NOTSENT_LOWAT only when it begins another buffer of up to 64 KiB: on a
+/// slow path that is many times the limit.
+bool Connection::socket_is_full() const {
+  return batch_bytes_ < max_batch_bytes && unsent_bytes(socket_.get()) >= batch_bytes_;
+}
+
+void Connection::set_unsent_limit(std::size_t bytes) {
+  limit_unsent(socket_.get(), bytes);
+  batch_bytes_ = std::min(bytes, max_batch_bytes);
 }
 
 /// False where the connection has failed.
 bool Connection::write_out() {
+  if (socket_is_full()) {
+    blocked_ = true;
+    return true;
+  }
   TlsResult result = TlsResult::done;
   while (!out_.empty() && result == TlsResult::done) {
     std::size_t taken = 0;

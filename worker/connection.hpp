@@ -103,6 +103,8 @@ class Connection final : public EventHandler {
   std::uint64_t take_moved() { return std::exchange(moved_, 0); }
   /// Keeps TLS's own buffers only while they are in use: for a connection that moves little.
   void set_lean(bool lean) { tls_.set_lean(lean); }
+  /// So much may lie unsent in the socket; what is more waits here, and data has no room.
+  void set_unsent_limit(std::size_t bytes);
   int fd() const { return socket_.get(); }
   const std::string& address() const { return address_; }
   Clock::time_point since() const { return since_; }  // of its present state
@@ -126,6 +128,7 @@ class Connection final : public EventHandler {
   bool consume();
   bool hand_over_frames();
   bool write_out();
+  bool socket_is_full() const;
   void on_tls_end(TlsResult result, const char* doing);
   void update_interest();
 
@@ -138,6 +141,7 @@ class Connection final : public EventHandler {
   Clock::time_point since_;
   Buffer in_, out_;
   std::uint64_t moved_ = 0;
+  std::size_t batch_bytes_;
   std::uint32_t interest_;
   bool tls_wants_write_ = false;
   bool has_more_ = false;

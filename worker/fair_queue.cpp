@@ -26,7 +26,7 @@ std::vector<std::uint8_t> FairQueue::take_first(Flow& queue) {
 }
 
 std::size_t FairQueue::push(std::uint32_t flow, std::span<const std::uint8_t> packet) {
-  const auto number = static_cast<std::uint8_t>(flow % flows_.size());
+  const auto number = static_cast<std::uint16_t>(flow % flows_.size());
   Flow& queue = flows_[number];
   queue.packets.emplace_back(packet.begin(), packet.end());
   queue.bytes += cost(packet.size());
@@ -45,8 +45,8 @@ std::size_t FairQueue::push(std::uint32_t flow, std::span<const std::uint8_t> pa
 
 std::vector<std::uint8_t> FairQueue::pop() {
   for (;;) {
-    std::deque<std::uint8_t>& list = new_flows_.empty() ? old_flows_ : new_flows_;
-    const std::uint8_t number = list.front();
+    std::deque<std::uint16_t>& list = new_flows_.empty() ? old_flows_ : new_flows_;
+    const std::uint16_t number = list.front();
     Flow& queue = flows_[number];
     if (queue.packets.empty() && &list == &old_flows_) {
       queue.listed = false;

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <list>
 #include <span>
 #include <vector>
 
@@ -29,7 +30,7 @@ class FairQueue {
 
  private:
   struct Flow {
-    std::deque<std::vector<std::uint8_t>> packets;
+    std::list<std::vector<std::uint8_t>> packets;  // no memory while empty
     std::size_t bytes = 0;
     std::int64_t credit = 0;  // bytes it may still send in its turn
     bool listed = false;
@@ -40,8 +41,8 @@ class FairQueue {
   std::size_t max_bytes_;
   std::size_t bytes_ = 0;
   bool full_ = false;
-  std::array<Flow, 256> flows_;
-  std::deque<std::uint8_t> new_flows_, old_flows_;  // numbers
+  std::array<Flow, 1024> flows_;                     // by hash, as many as fq_codel has
+  std::deque<std::uint16_t> new_flows_, old_flows_;  // numbers
 };
 
 }  // namespace tunorch::worker

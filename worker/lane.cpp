@@ -244,8 +244,8 @@ void Lane::keep_queues_short(Stream& stream, Clock::time_point now) {
   const int fd = stream.connection->fd();
   const auto path = read_path(fd);
   if (!path) return;
-  limit_pacing(fd, stream.pacing.next(now, *path));
-  limit_unsent(fd, path->bandwidth);
+  control_bbr(fd, stream.bbr.next(now, *path));
+  stream.connection->set_unsent_limit(unsent_limit(path->bandwidth));
 }
 
 /// PINGs go out to all at one time, so their answers are due at one time. A loss is told at once:

@@ -2,26 +2,36 @@
 
 #include <arpa/inet.h>
 #include <linux/inet_diag.h>
+#include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
+#include <sys/ioctl.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 #include <system_error>
 
 namespace tunorch::worker {
 namespace {
 
 /// Unsent bytes in the kernel add delay and nothing else; this much keeps the fastest socket busy.
-constexpr std::uint64_t max_unsent_bytes = 128 * 1024, min_unsent_bytes = 16 * 1024;
+constexpr std::size_t max_unsent_bytes = 128 * 1024, min_unsent_bytes = 16 * 1024;
 /// What is unsent is sent within 4 ms, or what that fraction of a second is.
 constexpr std::uint64_t unsent_turns_a_second = 250;
+/// BBR's gain is 2.89 while it starts, in units of 1/256 (tcp_bbr_info), and 1.25 at most later.
+constexpr std::uint32_t starting_gain = 2 * 256;
 /// After this long without an acknowledgement the kernel gives the connection up.
 constexpr int user_timeout_ms = 10'000;
 
 void set(int fd, int level, int option, int value) {
   (void)::setsockopt(fd, level, option, &value, sizeof value);
+}
+
+void set_congestion(int fd, std::string_view name) {
+  (void)::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name.data(),
+                     static_cast<socklen_t>(name.size()));
 }
 
 bool parse_literal(const std::string& text, std::uint16_t port, sockaddr_storage& address,
@@ -57,14 +67,13 @@ void bind_to(int fd, const std::string& where) {
 
 void tune_socket(int fd, const SocketTuning& tuning) {
   set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-  set(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, static_cast<int>(max_unsent_bytes));
+  limit_unsent(fd, max_unsent_bytes);
   set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, user_timeout_ms);
   if (tuning.sndbuf_bytes) set(fd, SOL_SOCKET, SO_SNDBUF, static_cast<int>(tuning.sndbuf_bytes));
   if (tuning.rcvbuf_bytes) set(fd, SOL_SOCKET, SO_RCVBUF, static_cast<int>(tuning.rcvbuf_bytes));
   // A loss-based outer connection melts under loss when TCP runs inside it; BBR does not.
   const std::string congestion = tuning.congestion == "auto" ? "bbr" : tuning.congestion;
-  (void)::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion.c_str(),
-                     static_cast<socklen_t>(congestion.size()));
+  set_congestion(fd, congestion);
 }
 
 SocketReport read_socket(int fd) {
@@ -98,20 +107,35 @@ std::optional<PathSample> read_path(int fd) {
       bytes != sizeof congestion.bbr)
     return std::nullopt;
   const tcp_bbr_info& bbr = congestion.bbr;
-  return PathSample{
-      std::chrono::microseconds(info.tcpi_rtt), std::chrono::microseconds(bbr.bbr_min_rtt),
-      std::uint64_t{bbr.bbr_bw_hi} << 32 | bbr.bbr_bw_lo, info.tcpi_delivered, info.tcpi_snd_mss};
+  return PathSample{std::chrono::microseconds(info.tcpi_rtt),
+                    std::chrono::microseconds(bbr.bbr_min_rtt),
+                    std::uint64_t{bbr.bbr_bw_hi} << 32 | bbr.bbr_bw_lo,
+                    info.tcpi_delivered,
+                    info.tcpi_snd_mss,
+                    bbr.bbr_pacing_gain > starting_gain};
 }
 
-void limit_pacing(int fd, std::optional<std::uint64_t> rate) {
-  const unsigned long value = rate.value_or(~0UL);
-  (void)::setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &value, sizeof value);
+void control_bbr(int fd, const BbrOrders& orders) {
+  const unsigned long rate = orders.max_rate.value_or(~0UL);
+  (void)::setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &rate, sizeof rate);
+  if (!orders.restart) return;
+  // The one that is set already is left as it is: so by way of another, which every kernel has.
+  set_congestion(fd, "reno");
+  set_congestion(fd, "bbr");
 }
 
-void limit_unsent(int fd, std::uint64_t bandwidth) {
-  set(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT,
-      static_cast<int>(
-          std::clamp(bandwidth / unsent_turns_a_second, min_unsent_bytes, max_unsent_bytes)));
+std::size_t unsent_limit(std::uint64_t bandwidth) {
+  return std::clamp(std::size_t{bandwidth / unsent_turns_a_second}, min_unsent_bytes,
+                    max_unsent_bytes);
+}
+
+void limit_unsent(int fd, std::size_t bytes) {
+  set(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, static_cast<int>(bytes));
+}
+
+std::size_t unsent_bytes(int fd) {
+  int bytes = 0;
+  return ::ioctl(fd, SIOCOUTQNSD, &bytes) == 0 ? static_cast<std::size_t>(bytes) : 0;
 }
 
 std::string host_text(const sockaddr_storage& address) {

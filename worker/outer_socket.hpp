@@ -8,8 +8,8 @@
 #include <optional>
 #include <string>
 
+#include "worker/bbr_control.hpp"
 #include "worker/fd.hpp"
-#include "worker/pacing_limit.hpp"
 #include "worker/spec.hpp"
 
 namespace tunorch::worker {
@@ -32,10 +32,16 @@ std::uint32_t delivered_segments(int fd);
 
 /// Nothing where BBR does not control the socket (TCP_CC_INFO, kernel linux/inet_diag.h).
 std::optional<PathSample> read_path(int fd);
-/// SO_MAX_PACING_RATE, bytes a second; nothing: no limit.
-void limit_pacing(int fd, std::optional<std::uint64_t> rate);
-/// TCP_NOTSENT_LOWAT: as much as a path of that bandwidth, bytes a second, takes in a short while.
-void limit_unsent(int fd, std::uint64_t bandwidth);
+/// SO_MAX_PACING_RATE and TCP_CONGESTION: one that is set anew begins anew.
+void control_bbr(int fd, const BbrOrders& orders);
+
+/// How much is to lie unsent in the socket: what a path of that bandwidth, bytes a second, takes in
+/// a short while.
+std::size_t unsent_limit(std::uint64_t bandwidth);
+/// TCP_NOTSENT_LOWAT.
+void limit_unsent(int fd, std::size_t bytes);
+/// What lies there (SIOCOUTQNSD, kernel linux/sockios.h).
+std::size_t unsent_bytes(int fd);
 
 /// "192.0.2.1:4430" or "[2001:db8::1]:4430"; an IPv4 peer of a dual-stack socket as IPv4.
 std::string address_text(const sockaddr_storage& address);

@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <memory>
 
+#include "worker/bbr_control.hpp"
 #include "worker/connection.hpp"
-#include "worker/pacing_limit.hpp"
 #include "worker/probe.hpp"
 #include "worker/spec.hpp"
 
@@ -34,7 +34,7 @@ struct StreamId {
 struct Stream {
   std::unique_ptr<Connection> connection;
   Probe probe;
-  PacingLimit pacing;
+  BbrControl bbr;
   Counters counters;
   bool heard = false;  // its first PING came
 

@@ -1,4 +1,4 @@
-#include "worker/pacing_limit.hpp"
+#include "worker/bbr_control.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -18,11 +18,26 @@ constexpr std::uint64_t limit_percent = 80;
 constexpr std::uint64_t min_bandwidth = 125'000;
 /// So long the limit holds at most, and so long BBR is then left to itself.
 constexpr seconds phase{2};
+/// BBR probes when its least round trip is 10 s old; a heartbeat or two before that.
+constexpr seconds restart_interval{8};
+/// So long at most it is kept from trying.
+constexpr seconds starting_limit{1};
 
 }  // namespace
 
+BbrOrders BbrControl::next(Clock::time_point now, const PathSample& path) {
+  const std::uint64_t rate = measure(now, path);
+  if (restarts(now, rate, path)) {
+    rate_known_ = rate / 100 * limit_percent;
+    return {rate_known_, true};
+  }
+  // It need not try how fast the path is.
+  if (path.starting && rate_known_ > 0 && now - *begun_ < starting_limit) return {rate_known_};
+  return {limit(now, rate, path)};
+}
+
 /// The most it has had of the path lately, bytes a second.
-std::uint64_t PacingLimit::measure(Clock::time_point now, const PathSample& path) {
+std::uint64_t BbrControl::measure(Clock::time_point now, const PathSample& path) {
   const double seconds = std::chrono::duration<double>(now - measured_at_).count();
   const std::uint32_t segments = path.delivered - std::exchange(delivered_, path.delivered);
   const std::uint64_t bytes = std::uint64_t{segments} * path.segment_bytes;
@@ -32,8 +47,8 @@ std::uint64_t PacingLimit::measure(Clock::time_point now, const PathSample& path
   return *std::ranges::max_element(rates_);
 }
 
-std::optional<std::uint64_t> PacingLimit::next(Clock::time_point now, const PathSample& path) {
-  const std::uint64_t rate = measure(now, path);
+std::optional<std::uint64_t> BbrControl::limit(Clock::time_point now, std::uint64_t rate,
+                                               const PathSample& path) {
   const microseconds queue = path.rtt - path.min_rtt;
   if (queue <= std::max(harmless_queue, path.min_rtt / 8) || rate < min_bandwidth) {
     queue_since_.reset();
@@ -42,6 +57,16 @@ std::optional<std::uint64_t> PacingLimit::next(Clock::time_point now, const Path
   if (!queue_since_) queue_since_ = now;
   if ((now - *queue_since_) / phase % 2 == 1) return std::nullopt;
   return rate / 100 * limit_percent;
+}
+
+/// Not where it has little to do, nor where the round trip has grown: there is something to see.
+bool BbrControl::restarts(Clock::time_point now, std::uint64_t rate, const PathSample& path) {
+  if (!begun_) begun_ = now;
+  const bool busy = rate >= min_bandwidth && rate >= path.bandwidth / 4;
+  const bool short_queue = path.rtt - path.min_rtt <= std::max(harmless_queue, path.min_rtt / 4);
+  if (now - *begun_ < restart_interval || !busy || !short_queue) return false;
+  begun_ = now;
+  return true;
 }
 
 }  // namespace tunorch::worker
