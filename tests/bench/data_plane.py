@@ -106,7 +106,7 @@ def measure_wan(lab, candidate, seconds):
     one = measure.goodput(lab, address, seconds, "-C", "cubic")[0]
     bulk = measure.Iperf(lab, address, seconds + 2, "-C", "cubic", "-P", "8", "-O", "2")
     time.sleep(2)
-    trips = measure.round_trips(lab, address, int(seconds * 10), 0.1)
+    trips = measure.round_trips(lab, address, int(seconds * 50), 0.02)
     end = bulk.end()
     return {"one flow": one, "8 flows": end["sum_received"]["bits_per_second"] if end else 0.0,
             "ping p50": statistics.median(trips), "ping p99": measure.percentile(trips, 0.99)}

@@ -8,9 +8,8 @@ import signal
 import subprocess
 import time
 
-from lab import cluster, wait_for
+from lab import EDGE, GATEWAY, cluster, wait_for
 
-GATEWAY, EDGE = "10.77.0.1", "10.77.0.2"
 WAN = {"gateway": "10.66.0.1", "edge": "10.66.0.2"}
 INNER = {"gateway": GATEWAY, "edge": EDGE}
 

@@ -8,12 +8,11 @@ import statistics
 import subprocess
 import time
 
-from lab import FLOWS, Flows, wait_for
+from lab import EDGE, FLOWS, GATEWAY, Flows, wait_for
 
 PPS = 20000  # each way
 FLOWS_COUNT = 200
 TCP_FLOWS = 200
-GATEWAY, EDGE = "10.77.0.1", "10.77.0.2"
 
 
 def now_ns():

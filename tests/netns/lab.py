@@ -34,6 +34,7 @@ BIN = os.path.abspath(os.environ.get("TUNORCH_BIN", os.path.join(HERE, "../../bu
 TUNORCH = os.path.join(BIN, "tunorch")
 FLOWS = os.path.join(BIN, "flows")
 PATH = os.path.join(BIN, "path")
+GATEWAY, EDGE = "10.77.0.1", "10.77.0.2"
 INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: the terminal is gone
 
 CLUSTER = {
@@ -283,12 +284,28 @@ class LabTest(unittest.TestCase):
 
     nodes = ("gateway", "edge")
     spec = None
+    path = None
 
     def setUp(self):
-        self.lab = Lab(self.nodes, self.spec)
+        self.lab = Lab(self.nodes, self.spec, self.path)
         self.addCleanup(self.lab.close)
         self.gateway = self.lab.gateway
         self.edge = self.lab.edge
+
+    def start_iperf(self, seconds, *options):
+        """From the edge to the gateway."""
+        server = self.gateway.start("iperf3", "-s", "-1", "-p", "5201", stdout=subprocess.DEVNULL)
+        time.sleep(0.3)
+        client = self.edge.start("iperf3", "-c", GATEWAY, "-p", "5201", "-t", str(seconds), "-J",
+                                 *options, stdout=subprocess.PIPE)
+        return server, client
+
+    def end_iperf(self, running):
+        server, client = running
+        report = json.loads(client.communicate(timeout=90)[0])
+        server.wait(timeout=10)
+        self.assertNotIn("error", report)
+        return report
 
     def assert_reaches(self, host, address):
         done = host.run("ping", "-c", "3", "-i", "0.2", "-W", "1", address, check=False)

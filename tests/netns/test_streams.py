@@ -11,9 +11,7 @@ import sys
 import threading
 import time
 
-from lab import CLUSTER, Flows, LabTest, cluster, wait_for
-
-GATEWAY, EDGE = "10.77.0.1", "10.77.0.2"
+from lab import CLUSTER, GATEWAY, Flows, LabTest, cluster, wait_for
 
 
 class StreamTest(LabTest):
@@ -31,20 +29,6 @@ class StreamTest(LabTest):
             wait_for(f"{count} live streams", lambda: (
                 self.session(host, peer).get("live_streams") == count))
 
-    def bulk(self, seconds, *options):
-        server = self.gateway.start("iperf3", "-s", "-1", "-p", "5201", stdout=subprocess.DEVNULL)
-        time.sleep(0.3)
-        client = self.edge.start("iperf3", "-c", GATEWAY, "-p", "5201", "-t", str(seconds), "-J",
-                                 *options, stdout=subprocess.PIPE)
-        return server, client
-
-    def end_bulk(self, running):
-        server, client = running
-        report = json.loads(client.communicate(timeout=90)[0])
-        server.wait(timeout=10)
-        self.assertNotIn("error", report)
-        return report
-
     def connections(self):
         """Outer connections of backbone-0, as the edge's ports."""
         lines = self.edge.run("ss", "-Htn", "state", "established", "dst", "10.66.0.1:4430").stdout
@@ -56,11 +40,11 @@ class Order(StreamTest):
         bundle = dict(tunnels=1, streams=4)
         self.up(bundle, bundle)
         self.all_streams_live(4)
-        bulk = self.bulk(26, "-P", "4", "--bidir")
+        bulk = self.start_iperf(26, "-P", "4", "--bidir")
         time.sleep(0.5)
         # 10 flows of 100,000 packets, and as many echoes.
         got, echoed = Flows(self.edge, self.gateway, GATEWAY, 10, 40000, 25).finish()
-        report = self.end_bulk(bulk)
+        report = self.end_iperf(bulk)
         print(f"{got['packets']} packets and {echoed['packets']} echoes beside "
               f"{report['end']['sum_received']['bits_per_second'] / 1e9:.1f} Gbit/s")
         self.assertGreater(got["packets"], 200000)
@@ -71,9 +55,9 @@ class Order(StreamTest):
         for gateway, edge in ((4, 1), (1, 4), (3, 2)):
             self.up(dict(tunnels=1, streams=gateway), dict(tunnels=1, streams=edge))
             self.all_streams_live(edge)
-            bulk = self.bulk(4, "-P", "4", "--bidir")
+            bulk = self.start_iperf(4, "-P", "4", "--bidir")
             got, echoed = Flows(self.edge, self.gateway, GATEWAY, 10, 20000, 3).finish()
-            report = self.end_bulk(bulk)
+            report = self.end_iperf(bulk)
             print(f"listener {gateway}, dialer {edge}: {got['packets']} packets, lost {got['lost']} "
                   f"and {echoed['lost_on_return']} on return, "
                   f"{report['end']['sum_received']['bits_per_second'] / 1e9:.1f} Gbit/s beside")
@@ -130,7 +114,7 @@ class OneWayBulk(StreamTest):
     """The data of one direction alone must not depend on the other's."""
 
     def check(self, *options):
-        report = self.end_bulk(self.bulk(30, "-i", "1", *options))
+        report = self.end_iperf(self.start_iperf(30, "-i", "1", *options))
         rates = [one["sum"]["bits_per_second"] / 1e9 for one in report["intervals"]]
         print(f"{' '.join(options) or 'up'}: {statistics.median(rates):.2f} Gbit/s, least second "
               f"{min(rates[1:]):.2f}")
@@ -291,5 +275,5 @@ except TimeoutError:
             print(f"listener {gateway}, dialer {edge}: {arrived} datagrams in {carried} packets")
             self.assertGreater(arrived, 3900)
             self.assertGreater(carried, 3900)
-            report = self.end_bulk(self.bulk(2))
+            report = self.end_iperf(self.start_iperf(2))
             self.assertGreater(report["end"]["sum_received"]["bits_per_second"], 20e6)
