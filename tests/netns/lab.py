@@ -304,7 +304,7 @@ class LabTest(unittest.TestCase):
         server, client = running
         report = json.loads(client.communicate(timeout=90)[0])
         server.wait(timeout=10)
-        self.assertNotIn("error", report)
+        self.assertIsNone(report.get("error"), "iperf3")
         return report
 
     def assert_reaches(self, host, address):
