@@ -105,6 +105,10 @@ class StreamDies(StreamTest):
         wait_for("it is given up and dialed anew", lambda: (
             port not in self.connections() and len(self.connections()) == 2))
         self.all_streams_live(2)
+        # By itself it would be given up after ten seconds.
+        causes = [e.get("cause") for host in (self.edge, self.gateway) for e in host.events()
+                  if e["event"] == "stream_down"]
+        self.assertRegex(" ".join(causes), "while other streams answer")
         self.assertEqual(self.edge.live(), 1, "the tunnel never was down")
         self.assertEqual([e for e in self.edge.events() if e["event"] == "tunnel_out"], [])
         self.edge.run("nft", "delete", "table", "inet", "lab")
