@@ -8,6 +8,8 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "worker/gcm_provider.hpp"
+
 namespace tunorch::worker {
 namespace {
 
@@ -99,7 +101,8 @@ void Tls::Free::operator()(ssl_st* ssl) const {
 }
 
 TlsContext::TlsContext(const Spec& spec)
-    : context_(SSL_CTX_new(spec.listener ? TLS_server_method() : TLS_client_method())) {
+    : context_(SSL_CTX_new_ex(nullptr, load_gcm_provider(),
+                              spec.listener ? TLS_server_method() : TLS_client_method())) {
   SSL_CTX* context = context_.get();
   if (!context) throw std::runtime_error("cannot set up TLS: " + last_error());
   SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);

@@ -1,5 +1,5 @@
-// TLS 1.3 between two workers, both ends with certificates of the cluster's CA. The only file pair
-// that knows OpenSSL; it moves bytes on a non-blocking socket and turns failures into words.
+// TLS 1.3 between two workers, both ends with certificates of the cluster's CA. Knows OpenSSL for
+// all others; it moves bytes on a non-blocking socket and turns failures into words.
 #pragma once
 
 #include <cstddef>

@@ -76,7 +76,8 @@ TEST(House, ALibraryLivesBehindOneFilePair) {
       {"netlink/.*", "routing/netlink.*"},
       {"nftables/.*", "routing/nft\\..pp"},
       {"yaml-cpp/.*", "orchestrator/config_yaml\\..pp"},
-      {"openssl/.*", "(worker/tls|orchestrator/pki)\\..pp"},
+      {"openssl/.*", "(worker/tls|worker/gcm_provider|orchestrator/pki)\\..pp"},
+      {"intel-ipsec-mb\\.h", "worker/gcm_provider\\.cpp"},
       {"boost/process(/.*|\\.hpp)", "orchestrator/process\\..pp"},
       {"CLI/.*", "orchestrator/main\\.cpp"},
   };
