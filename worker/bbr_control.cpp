@@ -59,10 +59,12 @@ std::optional<std::uint64_t> BbrControl::limit(Clock::time_point now, std::uint6
   return rate / 100 * limit_percent;
 }
 
-/// Not where it has little to do, nor where the round trip has grown: there is something to see.
+/// Not where it has little to do or its rate changes, for BBR would take the rate of the moment for
+/// the path's; nor where the round trip has grown: there is something to see.
 bool BbrControl::restarts(Clock::time_point now, std::uint64_t rate, const PathSample& path) {
   if (!begun_) begun_ = now;
-  const bool busy = rate >= min_bandwidth && rate >= path.bandwidth / 4;
+  const bool busy = rate >= min_bandwidth && rate >= path.bandwidth / 4 &&
+                    *std::ranges::min_element(rates_) >= rate / 2;
   const bool short_queue = path.rtt - path.min_rtt <= std::max(harmless_queue, path.min_rtt / 4);
   if (now - *begun_ < restart_interval || !busy || !short_queue) return false;
   begun_ = now;
