@@ -27,7 +27,9 @@ constexpr seconds starting_limit{1};
 
 BbrOrders BbrControl::next(Clock::time_point now, const PathSample& path) {
   const std::uint64_t rate = measure(now, path);
-  if (restarts(now, rate, path)) {
+  if (!begun_) begun_ = now;
+  if (restart_is_due(now, rate, path)) {
+    begun_ = now;
     rate_known_ = rate / 100 * limit_percent;
     return {rate_known_, true};
   }
@@ -61,14 +63,12 @@ std::optional<std::uint64_t> BbrControl::limit(Clock::time_point now, std::uint6
 
 /// Not where it has little to do or its rate changes, for BBR would take the rate of the moment for
 /// the path's; nor where the round trip has grown: there is something to see.
-bool BbrControl::restarts(Clock::time_point now, std::uint64_t rate, const PathSample& path) {
-  if (!begun_) begun_ = now;
+bool BbrControl::restart_is_due(Clock::time_point now, std::uint64_t rate,
+                                const PathSample& path) const {
   const bool busy = rate >= min_bandwidth && rate >= path.bandwidth / 4 &&
                     *std::ranges::min_element(rates_) >= rate / 2;
   const bool short_queue = path.rtt - path.min_rtt <= std::max(harmless_queue, path.min_rtt / 4);
-  if (now - *begun_ < restart_interval || !busy || !short_queue) return false;
-  begun_ = now;
-  return true;
+  return now - *begun_ >= restart_interval && busy && short_queue;
 }
 
 }  // namespace tunorch::worker

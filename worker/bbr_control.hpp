@@ -29,8 +29,8 @@ struct PathSample {
 };
 
 struct BbrOrders {
-  std::optional<std::uint64_t>
-      max_rate;  // bytes a second, until the next orders; nothing: no limit
+  /// Bytes a second, until the next orders; nothing: no limit.
+  std::optional<std::uint64_t> max_rate;
   bool restart = false;
 };
 
@@ -46,7 +46,7 @@ class BbrControl {
   std::uint64_t measure(Clock::time_point now, const PathSample& path);
   std::optional<std::uint64_t> limit(Clock::time_point now, std::uint64_t rate,
                                      const PathSample& path);
-  bool restarts(Clock::time_point now, std::uint64_t rate, const PathSample& path);
+  bool restart_is_due(Clock::time_point now, std::uint64_t rate, const PathSample& path) const;
 
   Clock::time_point measured_at_;
   std::uint32_t delivered_ = 0;

@@ -30,8 +30,8 @@ IN_KERNEL = (("tun_get_user", "writing to the TUN, the inner stack run inline"),
              ("tcp_recvmsg", "receiving from the connection"),
              ("tcp_sendmsg", "sending, the receiver's stack run inline"),
              ("tun_do_read", "reading from the TUN"),
-             ("net_rx_action", "receiving packets, at the end of other calls"),
-             ("do_epoll_wait", "waiting"), ("hrtimer_nanosleep", "waiting"))
+             ("do_epoll_wait", "waiting"), ("hrtimer_nanosleep", "waiting"),
+             ("handle_softirqs", "softirqs that come in between"))
 
 
 def record(folder, bundle, options):
@@ -74,8 +74,10 @@ def place(command, symbols, file):
         return "idle", "idle"
     if not command.startswith("stream"):
         return ("load generators" if command.startswith("iperf3") else "other"), command
-    if "libcrypto" in file:
-        return "workers", "libcrypto: AES-GCM"
+    if "libcrypto" in file or "libIPSec_MB" in file:
+        return "workers", "AES-GCM"
+    if "libssl" in file:
+        return "workers", "TLS records"
     for symbol, words in IN_KERNEL:
         if any(one.startswith(symbol) for one in symbols):
             return "workers", words
@@ -101,8 +103,8 @@ def section(title, rate, script):
                        for name, number in counter.most_common(count))
     ran = ", ".join(f"core {core}: {number / due:.0%}" for core, number in sorted(cores.items()))
     return (f"## {title}: {rate / 1e9:.2f} Gbit/s under perf\n\n"
-            f"Samples there are, of those due (idle ones count; what is missing to 100 % the host gave "
-            f"to others): {ran}.\n\n"
+            f"Samples there are, of those due, idle ones counted (below 100 % a core took no timer "
+            f"interrupt for a part of the time): {ran}.\n\n"
             f"| of all samples | |\n|---|---|\n{rows(groups, 9)}\n"
             f"| of the workers' | |\n|---|---|\n{rows(work, 12)}\n"
             f"| leaves of the workers' | |\n|---|---|\n{rows(leaves, 20)}\n")

@@ -145,7 +145,6 @@ TEST_F(GcmProvider, RefusesWhatWasChanged) {
 }
 
 TEST_F(GcmProvider, RefusesASecondTextUnderOneNonce) {
-  if (!ours) return;  // OpenSSL's own has its own ways
   Gcm sealer(ours, true);
   Bytes text = counted(100, 1);
   ASSERT_TRUE(sealer.nonce(1) && sealer.text(text, 100) && sealer.finish());
@@ -160,11 +159,11 @@ TEST_F(GcmProvider, RefusesToOpenWithoutATag) {
 }
 
 TEST_F(GcmProvider, RefusesOtherLengthsOfNonces) {
-  if (!ours) return;
   const Cipher cipher(EVP_CIPHER_fetch(nullptr, "AES-128-GCM", ours));
   const Context context(EVP_CIPHER_CTX_new());
   ASSERT_EQ(EVP_CipherInit_ex(context.get(), cipher.get(), nullptr, nullptr, nullptr, 1), 1);
-  EXPECT_EQ(EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_AEAD_SET_IVLEN, 16, nullptr), 0);
+  EXPECT_EQ(EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_AEAD_SET_IVLEN, 16, nullptr),
+            ours ? 0 : 1);  // OpenSSL's own takes them
 }
 
 }  // namespace
