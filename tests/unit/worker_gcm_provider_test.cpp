@@ -152,10 +152,16 @@ TEST_F(GcmProvider, RefusesASecondTextUnderOneNonce) {
 }
 
 TEST_F(GcmProvider, RefusesToOpenWithoutATag) {
-  Gcm opener(ours, false);
-  Bytes text = counted(100, 1);
-  ASSERT_TRUE(opener.nonce(1) && opener.text(text, 100));
+  Gcm sealer(ours, true), opener(ours, false);
+  const Bytes text = counted(100, 1);
+  const Sealed sealed = sealer.seal(text, 1);
+  Bytes never_told = sealed.text;
+  ASSERT_TRUE(opener.nonce(1) && opener.add(counted(5, 1)) && opener.text(never_told, 100));
   EXPECT_FALSE(opener.finish());
+  ASSERT_EQ(opener.open(sealed, 1), text);
+  Bytes again = sealed.text;
+  ASSERT_TRUE(opener.nonce(1) && opener.add(counted(5, 1)) && opener.text(again, 100));
+  EXPECT_EQ(opener.finish(), !ours) << "the tag of the one before, which OpenSSL's own keeps";
 }
 
 TEST_F(GcmProvider, RefusesOtherLengthsOfNonces) {
