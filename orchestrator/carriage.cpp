@@ -24,6 +24,7 @@ using routing::Rule;
 
 constexpr std::uint32_t ipv4_metric = 0;
 constexpr std::uint32_t ipv6_metric = 1024;  // IP6_RT_PRIO_USER: IPv6 has no 0
+constexpr unsigned ipv6_least_mtu = 1280;    // RFC 8200, section 5
 
 /// From so many groups on, a dead member is deleted once instead of replaced in each: 9 ms for a
 /// thousand groups against 112. For few, replacing is the faster way for connected sockets.
@@ -110,6 +111,7 @@ class Wanting {
     std::uint32_t group = 0;
     std::vector<Member> members;
     Prefix gateway6;
+    unsigned mtu = 0;
   };
 
   Carried carry(const DesiredGroup& group) {
@@ -120,6 +122,7 @@ class Wanting {
     Carried carried;
     carried.gateway6 = group.gateway6;
     carried.members = members(group, limits);
+    carried.mtu = smallest_mtu(group, carried.members);
     if (!as_group || carried.members.empty()) return carried;
     carried.group = group_id(group);
     NexthopGroup wanted{carried.group,
@@ -151,6 +154,18 @@ class Wanting {
                           installed == carrying_.end() ? none : installed->second, limits);
   }
 
+  /// A flow may be moved to any of them, so that none may be told more than the narrowest takes.
+  unsigned smallest_mtu(const DesiredGroup& group, const std::vector<Member>& members) const {
+    unsigned mtu = group.mtu;
+    const auto health = health_.find(group.peer);
+    if (health == health_.end()) return mtu;
+    for (const Member& member : members)
+      if (const auto one = health->second.find(member.tunnel);
+          one != health->second.end() && one->second.mtu != 0)
+        mtu = mtu == 0 ? one->second.mtu : std::min(mtu, one->second.mtu);
+    return mtu;
+  }
+
   /// A group's buckets are fixed once it is made: other ones take another group, and the routes
   /// move over to it.
   std::uint32_t group_id(const DesiredGroup& group) const {
@@ -166,6 +181,8 @@ class Wanting {
     if (carried.members.empty()) return;
     Route route = unicast(wanted, desired_.protocol);
     route.nexthop_id = carried.group;
+    route.mtu =
+        carried.mtu != 0 && wanted.dst.v6 ? std::max(carried.mtu, ipv6_least_mtu) : carried.mtu;
     if (carried.group == 0)
       for (const Member& member : carried.members) {
         Nexthop nexthop{member.tunnel, std::nullopt, member.weight};

@@ -25,16 +25,44 @@ struct Node {
   std::uint32_t link_host = 0;         // host number in every link subnet (hash of name, or given)
 };
 
+/// What kind of process serves a tunnel.
+enum class Engine : std::uint8_t { native, openvpn, wireguard, command };
+
+const char* to_string(Engine engine);
+
+struct OpenVpnOptions {
+  std::string binary = "openvpn";  // in $PATH, or a path
+  bool tcp = false;
+  std::string ciphers;  // as --data-ciphers takes them
+  std::vector<std::string> extra_args;
+};
+
+struct WireGuardOptions {
+  std::string binary = "wireguard-go";
+  std::chrono::seconds keepalive{5};  // of dialers
+};
+
+/// Any program. Words and files may hold {dev}, {port} and so on: engine_command.hpp lists them.
+struct CommandOptions {
+  std::vector<std::string> listen, dial;     // words; the first is the program
+  std::map<std::string, std::string> files;  // by name, in the tunnel's folder
+  std::string ready;                         // a part of a line it prints; empty: carrier is enough
+  std::string stop_signal = "TERM";
+  std::vector<std::string> health;  // words; exit status 0 is healthy; empty: none
+  bool as_root = false;             // else as the tunnel's own user
+};
+
 struct Tunnel {
   int id = 0;               // device <bundle>-<id>, port + id
   unsigned weight = 1;      // 1…256
   std::string bind;         // dialer: local IP literal or device; empty: any
   unsigned priority = 100;  // 1…255; a lower tier carries only while too few above it live
   std::uint32_t slot = 0;   // which link subnet: (port + id) mod 64
+  Engine engine = Engine::native;
+  unsigned mtu = 1500;  // bytes
 };
 
 struct LinkOptions {
-  unsigned mtu = 1500;
   std::optional<unsigned> txqueuelen;  // packets; the profile's unless given
   std::string offload = "auto";        // auto | tso | none
 };
@@ -98,6 +126,10 @@ struct Bundle {
   std::uint16_t port = 4430;
   std::string cipher = "auto";
   int streams = 1;
+  Engine engine = Engine::native;  // of tunnels that name none
+  OpenVpnOptions openvpn;
+  WireGuardOptions wireguard;
+  CommandOptions command;
   LinkOptions link;
   SocketOptions sockets;
   HealthOptions health;

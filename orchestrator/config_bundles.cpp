@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "orchestrator/config_engines.hpp"
 #include "orchestrator/config_nodes.hpp"
 #include "orchestrator/config_values.hpp"
 #include "orchestrator/desired.hpp"
@@ -82,7 +83,12 @@ void check_bind(const Tunnel& tunnel, const std::string& place, const Node* list
 void read_tunnels(const Section& section, Bundle& bundle, const Cluster& cluster, Report& report) {
   if (!section.is_list("tunnels")) {
     const int count = to_int(section.integer("tunnels"));
-    for (int id = 0; id < count; ++id) bundle.tunnels.emplace_back().id = id;
+    for (int id = 0; id < count; ++id) {
+      Tunnel& tunnel = bundle.tunnels.emplace_back();
+      tunnel.id = id;
+      tunnel.engine = bundle.engine;
+      tunnel.mtu = 0;
+    }
     return;
   }
   std::set<int> ids;
@@ -93,7 +99,8 @@ void read_tunnels(const Section& section, Bundle& bundle, const Cluster& cluster
     tunnel.weight = static_cast<unsigned>(item.integer("weight").value());
     tunnel.bind = item.text("bind");
     tunnel.priority = static_cast<unsigned>(item.integer("priority").value());
-    item.text("engine");
+    tunnel.engine = item.has("engine") ? engine_of(item.text("engine")) : bundle.engine;
+    tunnel.mtu = static_cast<unsigned>(item.integer("mtu").value_or(0));
     if (!ids.insert(tunnel.id).second)
       report.add(item.pointer_to("id"),
                  fmt::format("tunnel id {} is taken twice in bundle '{}'; give another id, 0 to 63",
@@ -233,7 +240,6 @@ RestartOptions read_restart(const Section& section, Report& report) {
 
 LinkOptions read_link(const Section& section) {
   LinkOptions link;
-  link.mtu = static_cast<unsigned>(section.integer("mtu").value());
   const auto txqueuelen = section.integer("txqueuelen");
   if (section.has("txqueuelen")) link.txqueuelen = static_cast<unsigned>(txqueuelen.value());
   link.offload = section.text("offload");
@@ -245,11 +251,11 @@ Bundle read_bundle(const std::string& name, const Section& section, const Cluste
   Bundle bundle;
   bundle.name = name;
   read_ends(section, bundle, cluster, report);
+  bundle.engine = engine_of(section.text("engine"));
   read_tunnels(section, bundle, cluster, report);
   read_port(section, bundle, report);
-  // The values not supported yet are refused on reading; there is nothing to keep of these two.
-  section.text("engine");
-  section.text("transport");
+  read_engines(section, bundle, report);
+  section.text("transport");  // one not supported yet is refused on reading
   bundle.cipher = section.text("cipher");
   bundle.streams = to_int(section.integer("streams"));
   bundle.link = read_link(section.section("link"));

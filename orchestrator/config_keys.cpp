@@ -25,6 +25,8 @@ constexpr std::string_view node_text =
     "and not 'ca'";
 // dev_valid_name() in net/core/dev.c takes more; what it takes beyond this nobody wants to quote.
 constexpr std::string_view device_pattern = R"(^[A-Za-z0-9_][A-Za-z0-9._@+-]{0,14}$)";
+constexpr std::string_view program_pattern = R"(^[^\s].{0,254}$)";
+constexpr std::string_view program_text = "a program's name or path, at most 255 bytes";
 constexpr std::string_view device_text = "a device name: 1 to 15 of letters, digits and . _ @ + -";
 
 // clang-format off
@@ -77,9 +79,52 @@ constexpr Key table[] = {
   {.path = "bundles/*/tunnels", .kind = Kind::tunnels, .min = 1, .max = 64, .unit = "tunnels",
    .initial = "4",
    .sentence = "How many tunnels, or a list with one map a tunnel."},
-  {.path = "bundles/*/engine", .kind = Kind::choice, .values = "native",
-   .later = "openvpn|wireguard|command", .initial = "native",
-   .sentence = "What kind of process serves the tunnels."},
+  {.path = "bundles/*/engine", .kind = Kind::choice, .values = "native|openvpn|wireguard|command",
+   .initial = "native", .sentence = "What kind of process serves the tunnels."},
+  {.path = "bundles/*/openvpn", .sentence = "Options of the openvpn engine."},
+  {.path = "bundles/*/openvpn/binary", .kind = Kind::text, .pattern = program_pattern,
+   .words = program_text, .initial = "openvpn", .sentence = "The program, 2.6 or a fork of it."},
+  {.path = "bundles/*/openvpn/proto", .kind = Kind::choice, .values = "udp|tcp",
+   .initial = "udp", .sentence = "What carries the tunnels."},
+  {.path = "bundles/*/openvpn/ciphers", .kind = Kind::text,
+   .pattern = "^[A-Z0-9-]{1,40}(:[A-Z0-9-]{1,40}){0,7}$",
+   .words = "AEAD ciphers with ':' between them, as --data-ciphers takes them",
+   .initial = "AES-128-GCM:AES-256-GCM:CHACHA20-POLY1305",
+   .sentence = "Ciphers, the wanted one first."},
+  {.path = "bundles/*/openvpn/extra_args", .kind = Kind::command, .min = 0, .max = 64,
+   .initial = "[]", .sentence = "Further words of the command line; they beat what is generated."},
+  {.path = "bundles/*/wireguard", .sentence = "Options of the wireguard engine."},
+  {.path = "bundles/*/wireguard/binary", .kind = Kind::text, .pattern = program_pattern,
+   .words = program_text, .initial = "wireguard-go",
+   .sentence = "The program, wireguard-go or one with its command line and UAPI socket."},
+  {.path = "bundles/*/wireguard/keepalive", .kind = Kind::duration, .min = s, .max = h,
+   .initial = "5s",
+   .sentence = "Time between the packets that keep a dialer's NAT entry; whole seconds."},
+  {.path = "bundles/*/command", .sentence = "Options of the command engine: any program."},
+  {.path = "bundles/*/command/listen", .kind = Kind::command, .min = 1, .max = 64,
+   .sentence = "The listener's command line, word by word, without a shell; words may hold {dev}, "
+               "{port} and what else docs/engines.md lists; needed where the engine is command, "
+               "none unless given."},
+  {.path = "bundles/*/command/dial", .kind = Kind::command, .min = 1, .max = 64,
+   .sentence = "The dialers' command line; needed where the engine is command, none unless "
+               "given."},
+  {.path = "bundles/*/command/files", .kind = Kind::settings, .min = 0, .max = 64,
+   .pattern = "^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,63}){0,3}$",
+   .words = "a file's name, 1 to 64 of letters, digits and . _ -, or a path of up to four",
+   .sentence = "Files written into {dir} before it starts, by name, filled in like the command "
+               "lines."},
+  {.path = "bundles/*/command/ready", .kind = Kind::text, .pattern = "^.{1,255}$",
+   .words = "1 to 255 bytes",
+   .sentence = "It is ready when it printed a line with this text; when its device has carrier "
+               "unless given."},
+  {.path = "bundles/*/command/stop", .kind = Kind::choice, .values = "TERM|INT|QUIT|HUP|USR1|USR2",
+   .initial = "TERM", .sentence = "Signal that asks it to end; KILL follows after 3 seconds."},
+  {.path = "bundles/*/command/health", .kind = Kind::command, .min = 1, .max = 64,
+   .sentence = "A command whose exit status says whether the tunnel works (0), run every second; "
+               "none unless given."},
+  {.path = "bundles/*/command/user", .kind = Kind::choice, .values = "tunnel|root",
+   .initial = "tunnel",
+   .sentence = "As whom it runs: a user of the tunnel's own, with CAP_NET_ADMIN, or root."},
   {.path = "bundles/*/transport", .kind = Kind::choice, .values = "tls", .later = "postgres",
    .initial = "tls", .sentence = "What carries the native engine's bytes."},
   {.path = "bundles/*/postgres", .kind = Kind::later,
@@ -94,8 +139,9 @@ constexpr Key table[] = {
    .sentence = "TCP connections, TUN queues and threads in each tunnel; each flow stays on one."},
   {.path = "bundles/*/link", .sentence = "The tunnels' devices."},
   {.path = "bundles/*/link/mtu", .kind = Kind::integer, .min = 1280, .max = 65535,
-   .words = "IPv6 needs 1280, RFC 8200", .unit = "bytes", .initial = "1500",
-   .sentence = "MTU; IPv6 needs 1280 (RFC 8200, section 5)."},
+   .words = "IPv6 needs 1280, RFC 8200", .unit = "bytes",
+   .sentence = "MTU of all tunnels; IPv6 needs 1280 (RFC 8200, section 5). 1500 over TCP and 1420 "
+               "over UDP and for commands unless given."},
   {.path = "bundles/*/link/txqueuelen", .kind = Kind::integer, .min = 1, .max = 100'000,
    .unit = "packets", .initial = "500",
    .sentence = "Packets a device may queue; a native packet has up to 64 KiB."},
@@ -195,9 +241,12 @@ constexpr Key table[] = {
    .pattern = "^[A-Za-z0-9_:][A-Za-z0-9._@+:-]{0,44}$",
    .words = "an IP address or a device name of the dialing node",
    .sentence = "The dialer's local IP address or device to dial from; any unless given."},
-  {.path = "bundles/*/tunnels/*/engine", .kind = Kind::choice, .values = "native",
-   .later = "openvpn|wireguard|command",
+  {.path = "bundles/*/tunnels/*/engine", .kind = Kind::choice,
+   .values = "native|openvpn|wireguard|command",
    .sentence = "What kind of process serves this tunnel; the bundle's unless given."},
+  {.path = "bundles/*/tunnels/*/mtu", .kind = Kind::integer, .min = 1280, .max = 65535,
+   .words = "IPv6 needs 1280, RFC 8200", .unit = "bytes",
+   .sentence = "MTU of this tunnel; the bundle's unless given."},
   {.path = "bundles/*/tunnels/*/priority", .kind = Kind::integer, .min = 1, .max = 255,
    .initial = "100",
    .sentence = "Tunnels of a lower priority carry only while fewer than min_live above them live."},
@@ -296,6 +345,9 @@ std::string allowed(const Key& key) {
       return count_of(key, "networks");
     case Kind::names:
       return count_of(key, "node names");
+    case Kind::command:
+      return key.min == 0 ? fmt::format("a list of at most {} words", key.max)
+                          : fmt::format("a list of {} to {} words", key.min, key.max);
     case Kind::tunnels:
       return fmt::format("a whole number, {0} to {1}, or a list of {0} to {1} maps", key.min,
                          key.max);

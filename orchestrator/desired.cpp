@@ -85,13 +85,18 @@ bool for_throughput(const Cluster& cluster) {
 }
 
 /// With offloads a packet has up to 64 KiB, and 9000 of them would be 590 MB a queue.
-unsigned queue_length(const Cluster& cluster, const LinkOptions& link) {
-  const bool long_queue = for_throughput(cluster) && link.offload == "none";
-  return link.txqueuelen.value_or(long_queue ? 9000 : 500);
+unsigned queue_length(const Cluster& cluster, const LinkOptions& link, Engine engine) {
+  const bool small_packets = link.offload == "none" || engine != Engine::native;
+  return link.txqueuelen.value_or(for_throughput(cluster) && small_packets ? 9000 : 500);
 }
 
 std::uint32_t socket_bytes(const Cluster& cluster, std::uint32_t given) {
   return given == 0 && for_throughput(cluster) ? throughput_buffer_bytes : given;
+}
+
+/// Tunnels take a node's WAN addresses in turn.
+std::string endpoint_of(const Node& node, const Tunnel& tunnel) {
+  return node.endpoints[static_cast<std::size_t>(tunnel.id) % node.endpoints.size()];
 }
 
 worker::Spec make_spec(const Cluster& cluster, const Bundle& bundle, const Tunnel& tunnel,
@@ -106,8 +111,7 @@ worker::Spec make_spec(const Cluster& cluster, const Bundle& bundle, const Tunne
   spec.cipher = bundle.cipher;
   spec.port = static_cast<std::uint16_t>(bundle.port + tunnel.id);
   if (!spec.listener) {
-    const auto& endpoints = peers.front()->endpoints;
-    spec.address = endpoints[static_cast<std::size_t>(tunnel.id) % endpoints.size()];
+    spec.address = endpoint_of(*peers.front(), tunnel);
     spec.bind = tunnel.bind;
   }
   spec.streams = bundle.streams;
@@ -142,6 +146,8 @@ void add_group(const Node& peer, const Bundle& bundle, Desired& desired) {
   group.balance = bundle.balance;
   for (const Tunnel& tunnel : bundle.tunnels)
     group.members.push_back({tunnel_name(bundle, tunnel), tunnel.weight, tunnel.priority});
+  const auto [least, most] = std::ranges::minmax(bundle.tunnels, {}, &Tunnel::mtu);
+  if (least.mtu != most.mtu) group.mtu = least.mtu;
   std::ranges::sort(group.members, {}, &DesiredMember::tunnel);
   desired.groups.push_back(std::move(group));
 }
@@ -227,26 +233,37 @@ void add_tunnel(const Cluster& cluster, const Bundle& bundle, const Tunnel& tunn
   wanted.nexthop_id = nexthop_id_base + tunnel.slot;
   wanted.tun.name = wanted.name;
   wanted.tun.alias = fmt::format("tunorch:{}/{}/{}", cluster.name, bundle.name, tunnel.id);
-  wanted.tun.mtu = bundle.link.mtu;
-  wanted.tun.txqueuelen = queue_length(cluster, bundle.link);
+  wanted.tun.mtu = tunnel.mtu;
+  wanted.tun.txqueuelen = queue_length(cluster, bundle.link, tunnel.engine);
+  wanted.tun.multi_queue = tunnel.engine == Engine::native;
   wanted.tun.owner = worker_uid_base + tunnel.slot;
+  wanted.engine = tunnel.engine;
   wanted.spec = make_spec(cluster, bundle, tunnel, node, peers);
+  wanted.endpoint = endpoint_of(*cluster.find_node(bundle.listen), tunnel);
+  const Node& first_dialer = *cluster.find_node(bundle.dial.front());
+  if (bundle.dial.size() == 1 && !first_dialer.endpoints.empty())
+    wanted.dialer = endpoint_of(first_dialer, tunnel);
+  wanted.openvpn = bundle.openvpn;
+  wanted.wireguard = bundle.wireguard;
+  wanted.command = bundle.command;
   wanted.restart = bundle.restart;
   wanted.health = bundle.health;
   wanted.failback = bundle.failback;
-  wanted.link_address = host_of(link_address(cluster.link_net, tunnel.slot, node.link_host));
+  const Prefix link = link_address(cluster.link_net, tunnel.slot, node.link_host);
+  wanted.link_address = host_of(link);
+  wanted.link_length = link.length;
   for (const Node* peer : peers)
     wanted.link_peers[peer->name] =
         host_of(link_address(cluster.link_net, tunnel.slot, peer->link_host));
   wanted.inner4 = source_for(node, false);
-  desired.addresses.push_back(
-      {wanted.name, link_address(cluster.link_net, tunnel.slot, node.link_host)});
+  desired.addresses.push_back({wanted.name, link});
   const auto is_v6 = [](const Prefix& prefix) { return prefix.v6; };
   const bool v6 =
       std::ranges::any_of(node.inner, is_v6) || std::ranges::any_of(peers, [&](const Node* peer) {
         return std::ranges::any_of(prefixes_of(*peer), is_v6);
       });
   add_device_sysctls(wanted.name, v6, desired);
+  wanted.carries_v6 = v6;
   desired.tunnels.push_back(std::move(wanted));
 }
 
@@ -401,6 +418,19 @@ worker::Spec with_keys(worker::Spec spec, const std::string& ca_pem,
   spec.digest = fmt::format("{:016x}-{:016x}", fnv1a(nlohmann::json(fixed).dump()),
                             fnv1a(nlohmann::json(live).dump()));
   return spec;
+}
+
+std::string digest_of(const Launch& launch) {
+  std::string all = launch.control;
+  const auto add = [&](const std::string& text) { all += fmt::format("{}:{}", text.size(), text); };
+  for (const auto* words : {&launch.argv, &launch.environment, &launch.health})
+    for (const std::string& word : *words) add(word);
+  for (const LaunchFile& file : launch.files) {
+    add(file.name);
+    add(file.text);
+  }
+  add(launch.ready);
+  return fmt::format("{:016x}-{}{}", fnv1a(all), launch.stop_signal, launch.as_root ? "r" : "");
 }
 
 bool updates_live(const std::string& running_digest, const std::string& wanted_digest) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "orchestrator/cluster.hpp"
+#include "orchestrator/launch.hpp"
 #include "routing/link.hpp"
 #include "routing/nft.hpp"
 #include "routing/route.hpp"
@@ -28,13 +29,22 @@ struct DesiredTunnel {
   unsigned weight = 1;
   routing::Tun tun;
   std::uint32_t nexthop_id = 0;
-  worker::Spec spec;  // without keys; with_keys() adds them
+  Engine engine = Engine::native;
+  worker::Spec spec;     // without keys; with_keys() adds them
+  std::string endpoint;  // the listener's outer address
+  std::string dialer;    // the dialer's, where there is one and it has an endpoint
+  OpenVpnOptions openvpn;
+  WireGuardOptions wireguard;
+  CommandOptions command;
+  Launch launch;  // of the other engines; without keys it is empty
   RestartOptions restart;
   HealthOptions health;
   FailbackOptions failback;
   Prefix link_address;                       // ours in the tunnel's link subnet
+  std::uint8_t link_length = 24;             // of that subnet
   std::map<std::string, Prefix> link_peers;  // theirs, by node
-  std::optional<Prefix> inner4;              // source of probes to targets behind the peer
+  bool carries_v6 = false;
+  std::optional<Prefix> inner4;  // source of probes to targets behind the peer
 };
 
 struct DesiredMember {
@@ -48,6 +58,7 @@ struct DesiredGroup {
   std::uint32_t id = 0;  // of its nexthop group; id + 1 is used while the buckets change
   std::string bundle, peer;
   std::vector<DesiredMember> members;  // sorted by tunnel
+  unsigned mtu = 0;                    // the smallest of its tunnels', where they differ
   Prefix gateway6;                     // IPv6 multipath needs one (a group does not)
   int min_live = 1;
   BalanceOptions balance;
@@ -115,9 +126,12 @@ inline constexpr std::uint32_t fallback_metric = 4'000'000'116;
 /// Throws std::runtime_error where the cluster has no such node.
 Desired select_node(const Cluster& cluster, const std::string& node);
 
-/// The spec with keys and its digest: "<what needs a restart>-<what can be updated live>".
+/// The spec with keys and its digest: "<what needs a restart>-<what can be updated live>". A
+/// foreign process's digest is made from its launch.
 worker::Spec with_keys(worker::Spec spec, const std::string& ca_pem,
                        const std::string& certificate_pem, const std::string& key_pem);
+
+std::string digest_of(const Launch& launch);
 
 /// Whether a worker that serves `running` can be brought to `wanted` without a restart.
 bool updates_live(const std::string& running_digest, const std::string& wanted_digest);

@@ -24,15 +24,20 @@ routing::Fd open_socket() {
   icmp_filter filter{};
   filter.data = ~(1U << ICMP_ECHOREPLY);  // raw(7): a set bit blocks
   ::setsockopt(fd.get(), SOL_RAW, ICMP_FILTER, &filter, sizeof filter);
+  // With the don't-fragment bit, and as large as asked whatever is known of the path (ip(7)).
+  const int probe = IP_PMTUDISC_PROBE;
+  ::setsockopt(fd.get(), IPPROTO_IP, IP_MTU_DISCOVER, &probe, sizeof probe);
   return fd;
 }
 
-/// RFC 1071.
-std::uint16_t checksum(const icmphdr& header) {
-  std::array<std::uint16_t, sizeof(icmphdr) / 2> words{};
-  std::memcpy(words.data(), &header, sizeof header);
+/// RFC 1071, over whole 16-bit words.
+std::uint16_t checksum(const std::vector<char>& bytes) {
   std::uint32_t sum = 0;
-  for (const std::uint16_t word : words) sum += word;
+  for (std::size_t at = 0; at + 1 < bytes.size(); at += 2) {
+    std::uint16_t word = 0;
+    std::memcpy(&word, bytes.data() + at, sizeof word);
+    sum += word;
+  }
   sum = (sum & 0xffff) + (sum >> 16);
   return static_cast<std::uint16_t>(~(sum + (sum >> 16)));
 }
@@ -52,33 +57,41 @@ DeviceProbe::DeviceProbe(boost::asio::io_context& io)
   receive();
 }
 
-std::vector<bool> DeviceProbe::next_round(const std::string& name, const std::string& dev,
-                                          const routing::Prefix& source,
-                                          const std::vector<routing::Prefix>& targets) {
-  Round& round = rounds_[name];
-  std::vector<bool> answered = std::move(round.answered);
-  round = {};
+std::vector<DeviceProbe::Answer> DeviceProbe::answers(const std::string& name) const {
+  std::vector<Answer> answers;
+  if (const auto round = rounds_.find(name); round != rounds_.end())
+    for (const Sent& sent : round->second) answers.push_back(sent.answer);
+  return answers;
+}
+
+void DeviceProbe::begin_round(const std::string& name, const std::string& dev,
+                              const routing::Prefix& source, const std::vector<Echo>& echoes) {
+  std::vector<Sent>& round = rounds_[name];
+  round.clear();
   const unsigned index = if_nametoindex(dev.c_str());
-  for (const routing::Prefix& target : targets) {
-    round.sequences.push_back(++sequence_);
-    round.answered.push_back(false);
-    send(index, source, target, sequence_);
+  for (const Echo& echo : echoes) {
+    round.push_back({++sequence_, Clock::now(), {echo}});
+    send(index, source, echo, sequence_);
   }
-  return answered;
 }
 
 /// A probe that cannot be sent is one that is not answered.
-void DeviceProbe::send(unsigned index, const routing::Prefix& source, const routing::Prefix& target,
+void DeviceProbe::send(unsigned index, const routing::Prefix& source, const Echo& echo,
                        std::uint16_t sequence) {
-  icmphdr echo{};
-  echo.type = ICMP_ECHO;
-  echo.un.echo.id = htons(identifier_);
-  echo.un.echo.sequence = htons(sequence);
-  echo.checksum = checksum(echo);
+  constexpr unsigned least = sizeof(iphdr) + sizeof(icmphdr);
+  std::vector<char> packet(std::max(echo.bytes, least) - sizeof(iphdr));
+  packet.resize(packet.size() & ~std::size_t{1});
+  icmphdr header{};
+  header.type = ICMP_ECHO;
+  header.un.echo.id = htons(identifier_);
+  header.un.echo.sequence = htons(sequence);
+  std::memcpy(packet.data(), &header, sizeof header);
+  header.checksum = checksum(packet);
+  std::memcpy(packet.data(), &header, sizeof header);
   sockaddr_in to{};
   to.sin_family = AF_INET;
-  to.sin_addr = address_of(target);
-  iovec data{&echo, sizeof echo};
+  to.sin_addr = address_of(echo.target);
+  iovec data{packet.data(), packet.size()};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(in_pktinfo))] = {};
   msghdr message{};
   message.msg_name = &to;
@@ -103,12 +116,22 @@ void DeviceProbe::stop() {
   watch_.cancel();
 }
 
+void DeviceProbe::note(std::uint16_t sequence) {
+  for (auto& [name, round] : rounds_) {
+    const auto sent = std::ranges::find(round, sequence, &Sent::sequence);
+    if (sent == round.end() || sent->answer.answered) continue;
+    sent->answer.answered = true;
+    sent->answer.rtt =
+        std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - sent->at);
+  }
+}
+
 void DeviceProbe::receive() {
   watch_.async_wait(
       boost::asio::posix::stream_descriptor::wait_read,
       [this](const boost::system::error_code& error) {
         if (error || stopped_) return;
-        std::array<char, 2048> packet;
+        std::array<char, 128> packet;  // the headers: the rest of a large one is cut off
         for (;;) {
           const ssize_t size = ::recv(socket_.get(), packet.data(), packet.size(), MSG_DONTWAIT);
           if (size < 0) break;
@@ -119,13 +142,8 @@ void DeviceProbe::receive() {
           icmphdr echo{};
           if (size < header + static_cast<ssize_t>(sizeof echo)) continue;
           std::memcpy(&echo, packet.data() + header, sizeof echo);
-          if (echo.type != ICMP_ECHOREPLY || ntohs(echo.un.echo.id) != identifier_) continue;
-          const std::uint16_t sequence = ntohs(echo.un.echo.sequence);
-          for (auto& [dev, round] : rounds_) {
-            const auto found = std::ranges::find(round.sequences, sequence);
-            if (found != round.sequences.end())
-              round.answered[static_cast<std::size_t>(found - round.sequences.begin())] = true;
-          }
+          if (echo.type == ICMP_ECHOREPLY && ntohs(echo.un.echo.id) == identifier_)
+            note(ntohs(echo.un.echo.sequence));
         }
         receive();
       });

@@ -5,7 +5,7 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
-#include <functional>
+#include <chrono>
 #include <map>
 #include <string>
 #include <vector>
@@ -20,22 +20,34 @@ class DeviceProbe {
   /// Throws std::system_error without the right to raw sockets.
   explicit DeviceProbe(boost::asio::io_context& io);
 
-  /// Ends the round before of this name and says for each of its targets whether it was answered;
-  /// then begins one: an echo from `source` to each of `targets` by `dev`. All are IPv4 host
-  /// prefixes.
-  std::vector<bool> next_round(const std::string& name, const std::string& dev,
-                               const routing::Prefix& source,
-                               const std::vector<routing::Prefix>& targets);
+  struct Echo {
+    routing::Prefix target;  // an IPv4 host prefix
+    unsigned bytes = 0;      // of the whole IP packet, not to be fragmented; 0: the least there is
+  };
+  struct Answer {
+    Echo echo;
+    bool answered = false;
+    std::chrono::microseconds rtt{};
+  };
+
+  /// Sends a round of echoes from `source` by `dev`; one of that name before it is forgotten.
+  void begin_round(const std::string& name, const std::string& dev, const routing::Prefix& source,
+                   const std::vector<Echo>& echoes);
+  /// What became of each echo of the round, so far.
+  std::vector<Answer> answers(const std::string& name) const;
   /// No more: nothing is waited for.
   void stop();
 
  private:
-  struct Round {
-    std::vector<std::uint16_t> sequences;
-    std::vector<bool> answered;
+  using Clock = std::chrono::steady_clock;
+  struct Sent {
+    std::uint16_t sequence;
+    Clock::time_point at;
+    Answer answer;
   };
-  void send(unsigned index, const routing::Prefix& source, const routing::Prefix& target,
+  void send(unsigned index, const routing::Prefix& source, const Echo& echo,
             std::uint16_t sequence);
+  void note(std::uint16_t sequence);
   void receive();
 
   routing::Fd socket_;
@@ -43,7 +55,7 @@ class DeviceProbe {
   bool stopped_ = false;
   std::uint16_t identifier_;
   std::uint16_t sequence_ = 0;
-  std::map<std::string, Round> rounds_;  // by name
+  std::map<std::string, std::vector<Sent>> rounds_;  // by name
 };
 
 }  // namespace tunorch

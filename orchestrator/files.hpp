@@ -23,6 +23,8 @@ struct Paths {
   std::filesystem::path worker_process(const std::string& tunnel) const {
     return workers() / (tunnel + ".process");
   }
+  /// Of a foreign process: its files and sockets.
+  std::filesystem::path tunnel_dir(const std::string& tunnel) const { return workers() / tunnel; }
   std::filesystem::path applied() const { return state / node / "applied.json"; }
 };
 

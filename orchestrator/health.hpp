@@ -39,6 +39,7 @@ struct TunnelHealth {
   Drain drain = Drain::none;
   unsigned share = 100;       // percent of its weight: a returning tunnel starts slowly
   bool may_fail_back = true;  // it may take over from a lower tier again
+  unsigned mtu = 0;           // what its path carries, where that is less than its device's MTU
 
   bool operator==(const TunnelHealth&) const = default;
 };

@@ -157,7 +157,7 @@ void Kernel::make_tun(const Tun& tun) {
   remove_unmarked_devices();
   journal_.add_device(tun.name);
   try {
-    routing::create_tun(tun.name, tun.owner);
+    routing::create_tun(tun.name, tun.owner, tun.multi_queue);
   } catch (...) {
     journal_.remove_device(tun.name);
     throw;
@@ -166,7 +166,7 @@ void Kernel::make_tun(const Tun& tun) {
     netlink_.set_alias(tun.name, tun.alias);
     journal_.remove_device(tun.name);
     netlink_.set_no_link_local(tun.name);
-    tune(Tun{tun.name, tun.alias, 0, 0, tun.owner}, tun);
+    tune(Tun{tun.name, tun.alias, 0, 0, tun.owner, tun.multi_queue}, tun);
   } catch (...) {
     netlink_.delete_link(tun.name);
     throw;

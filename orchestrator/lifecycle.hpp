@@ -31,6 +31,12 @@ enum class WorkerState : std::uint8_t {
 
 const char* to_string(WorkerState state);
 
+/// Whether it has a process.
+inline bool is_alive(WorkerState state) {
+  return state == WorkerState::starting || state == WorkerState::running ||
+         state == WorkerState::stopping;
+}
+
 enum class WorkerEvent : std::uint8_t { start, ready, stop, exited, due, reset };
 
 class Lifecycle {
@@ -49,10 +55,7 @@ class Lifecycle {
   time_point due_at() const { return due_at_; }
   /// Deaths since the first start that were not asked for.
   int restarts() const { return restarts_; }
-  bool alive() const {
-    return state_ == WorkerState::starting || state_ == WorkerState::running ||
-           state_ == WorkerState::stopping;
-  }
+  bool alive() const { return is_alive(state_); }
 
  private:
   void died(time_point now, double jitter);

@@ -73,6 +73,12 @@ bool PathHealth::device_probe(bool answered) {
   return device_.observe(answered) != before && before != Health::unknown;
 }
 
+void PathHealth::mtu(unsigned lowered, const std::string& unfit, time_point now) {
+  health_.mtu = lowered;
+  unfit_ = unfit;
+  settle(now, false);
+}
+
 void PathHealth::silence(bool silent, time_point now) {
   silent_ = silent;
   settle(now);
@@ -98,7 +104,7 @@ bool PathHealth::undecided() const {
 }
 
 bool PathHealth::own_verdict() const {
-  return connected_ && !silent_ && !held_ && pings_.state() == Health::up &&
+  return connected_ && !silent_ && !held_ && unfit_.empty() && pings_.state() == Health::up &&
          targets_.state() == Health::up;
 }
 
@@ -123,6 +129,8 @@ void PathHealth::settle(time_point now, bool flap) {
     reason_ = "PINGs unanswered";
   else if (targets_.state() == Health::down)
     reason_ = "probe targets unreachable";
+  else if (!unfit_.empty())
+    reason_ = unfit_;
   else if (told_down_)
     reason_ = "down as the peer sees it";
   else if (pings_.state() == Health::unknown && fresh_)

@@ -42,6 +42,9 @@ class PathHealth {
   /// nothing, for ICMP is often filtered; but it is worth a word. True where that changed.
   bool device_probe(bool answered);
   Health device() const { return device_.state(); }
+  /// What the path carries where that is less than the device's MTU (0: it is not), and why it
+  /// cannot be used at all with that; empty: it can.
+  void mtu(unsigned lowered, const std::string& unfit, time_point now);
   /// The worker does not speak at all.
   void silence(bool silent, time_point now);
   /// What the peer says of this tunnel.
@@ -76,6 +79,7 @@ class PathHealth {
   std::uint64_t rx_packets_ = 0;
   bool received_ = false;  // packets since the heartbeat before
   bool fresh_ = false;     // this session was never up
+  std::string unfit_;      // why its MTU rules it out
 
   std::deque<time_point> flaps_;  // of the last minute
   bool held_ = false;

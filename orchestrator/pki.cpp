@@ -1,6 +1,5 @@
 #include "orchestrator/pki.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <openssl/bn.h>
 #include <openssl/ec.h>
@@ -9,26 +8,23 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstdlib>
+#include <iterator>
 #include <memory>
 #include <span>
 #include <stdexcept>
 #include <string_view>
-#include <system_error>
 #include <utility>
 
-#include "routing/fd.hpp"
+#include "orchestrator/pki_files.hpp"
+#include "orchestrator/pki_wireguard.hpp"
 
 namespace tunorch {
 namespace {
 
 namespace fs = std::filesystem;
-using routing::Fd;
 
 template <auto Free>
 struct FreeWith {
@@ -48,14 +44,6 @@ using Extension = Owned<X509_EXTENSION, X509_EXTENSION_free>;
 using Store = Owned<X509_STORE, X509_STORE_free>;
 using StoreContext = Owned<X509_STORE_CTX, X509_STORE_CTX_free>;
 
-[[noreturn]] void fail(std::string_view verb, const fs::path& path, std::string_view cause) {
-  throw std::runtime_error(fmt::format("cannot {} {}: {}", verb, path.string(), cause));
-}
-
-[[noreturn]] void fail_errno(std::string_view verb, const fs::path& path, int error) {
-  fail(verb, path, std::generic_category().message(error));
-}
-
 /// For calls that fail only for want of memory or entropy.
 void require(bool done, std::string_view what) {
   if (done) return;
@@ -63,73 +51,6 @@ void require(bool done, std::string_view what) {
   ERR_error_string_n(ERR_get_error(), reason.data(), reason.size());
   ERR_clear_error();
   throw std::runtime_error(fmt::format("cannot {}: {}", what, reason.data()));
-}
-
-// Files ---------------------------------------------------------------------------------------
-
-enum class Secret : std::uint8_t { no, yes };
-
-std::string read_file(const fs::path& path, Secret secret) {
-  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file.valid() && errno == ENOENT)
-    fail("read", path, "it does not exist; make it with `tunorch pki init`, or copy it here");
-  if (!file.valid()) fail_errno("read", path, errno);
-  struct stat status {};
-  if (::fstat(file.get(), &status) != 0) fail_errno("read", path, errno);
-  if (secret == Secret::yes && (status.st_mode & 077) != 0)
-    fail("use", path,
-         fmt::format("others can read it (mode {:04o}); run chmod 600 {}", status.st_mode & 07777,
-                     path.string()));
-  constexpr std::size_t longest = 64 * 1024;  // a PEM file has a few hundred bytes
-  std::string text(longest + 1, '\0');
-  std::size_t size = 0;
-  while (size < text.size()) {
-    const ssize_t got = ::read(file.get(), text.data() + size, text.size() - size);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) fail_errno("read", path, errno);
-    if (got == 0) break;
-    size += static_cast<std::size_t>(got);
-  }
-  if (size > longest) fail("use", path, fmt::format("larger than {} bytes", longest));
-  text.resize(size);
-  return text;
-}
-
-/// Takes a half-written file away again, whatever went wrong.
-struct Unfinished {
-  std::string path;
-  ~Unfinished() {
-    if (!path.empty()) ::unlink(path.c_str());
-  }
-};
-
-/// Whole or not at all, also over a power cut. mkostemp makes the file with mode 0600 and O_EXCL: a
-/// key is never readable by others, not for an instant.
-void write_file(const fs::path& path, std::string_view text, mode_t mode) {
-  Unfinished temporary{path.string() + ".XXXXXX"};
-  const Fd file(::mkostemp(temporary.path.data(), O_CLOEXEC));
-  if (!file.valid()) {
-    temporary.path.clear();
-    fail_errno("write", path, errno);
-  }
-  while (!text.empty()) {
-    const ssize_t put = ::write(file.get(), text.data(), text.size());
-    if (put < 0 && errno == EINTR) continue;
-    if (put < 0) fail_errno("write", path, errno);
-    text.remove_prefix(static_cast<std::size_t>(put));
-  }
-  if (::fchmod(file.get(), mode) != 0 || ::fsync(file.get()) != 0 ||
-      ::rename(temporary.path.c_str(), path.c_str()) != 0)
-    fail_errno("write", path, errno);
-  temporary.path.clear();
-  const Fd folder(::open(path.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!folder.valid() || ::fsync(folder.get()) != 0) fail_errno("write", path.parent_path(), errno);
-}
-
-void make_folder(const fs::path& dir) {
-  std::error_code ignored;  // mkdir says it better
-  fs::create_directories(dir.parent_path(), ignored);
-  if (::mkdir(dir.c_str(), 0700) != 0 && errno != EEXIST) fail_errno("make", dir, errno);
 }
 
 // PEM -----------------------------------------------------------------------------------------
@@ -148,14 +69,14 @@ int no_passphrase(char*, int, int, void*) {
 Certificate parse_certificate(const std::string& pem, const fs::path& path) {
   Certificate certificate(PEM_read_bio_X509(reader(pem).get(), nullptr, no_passphrase, nullptr));
   ERR_clear_error();
-  if (!certificate) fail("use", path, "it is not a certificate in PEM");
+  if (!certificate) pki_fail("use", path, "it is not a certificate in PEM");
   return certificate;
 }
 
 Key parse_key(const std::string& pem, const fs::path& path) {
   Key key(PEM_read_bio_PrivateKey(reader(pem).get(), nullptr, no_passphrase, nullptr));
   ERR_clear_error();
-  if (!key) fail("use", path, "it is not a private key in PEM without a passphrase");
+  if (!key) pki_fail("use", path, "it is not a private key in PEM without a passphrase");
   return key;
 }
 
@@ -278,22 +199,23 @@ Key make_key() {
 [[noreturn]] void fail_verify(int error, const fs::path& judged, const fs::path& ca) {
   switch (error) {
     case X509_V_ERR_CERT_HAS_EXPIRED:
-      fail("use", judged,
-           judged == ca ? "it has expired; remove the whole folder and run `tunorch pki init`"
-                        : "it has expired; remove it and run `tunorch pki init`");
+      pki_fail("use", judged,
+               judged == ca ? "it has expired; remove the whole folder and run `tunorch pki init`"
+                            : "it has expired; remove it and run `tunorch pki init`");
     case X509_V_ERR_CERT_NOT_YET_VALID:
-      fail("use", judged, "it is not valid yet; set this host's clock");
+      pki_fail("use", judged, "it is not valid yet; set this host's clock");
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
     case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
     case X509_V_ERR_CERT_SIGNATURE_FAILURE:
-      fail("use", judged,
-           fmt::format("it is not signed by {}; copy both from the host where `tunorch pki init` "
-                       "ran",
-                       ca.string()));
+      pki_fail(
+          "use", judged,
+          fmt::format("it is not signed by {}; copy both from the host where `tunorch pki init` "
+                      "ran",
+                      ca.string()));
     default:
-      fail("use", judged, X509_verify_cert_error_string(error));
+      pki_fail("use", judged, X509_verify_cert_error_string(error));
   }
 }
 
@@ -316,21 +238,22 @@ void check_name_and_use(X509* certificate, const fs::path& path, const std::stri
   // As the worker checks its peer: a name in the subject counts for nothing (RFC 6125, 6.4.4).
   constexpr unsigned flags = X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_WILDCARDS;
   if (X509_check_host(certificate, node.data(), node.size(), flags, nullptr) != 1)
-    fail("use", path,
-         fmt::format("it is not for node '{}'; remove it and its key and run `tunorch pki init`",
-                     node));
+    pki_fail(
+        "use", path,
+        fmt::format("it is not for node '{}'; remove it and its key and run `tunorch pki init`",
+                    node));
   for (const int purpose : {X509_PURPOSE_SSL_SERVER, X509_PURPOSE_SSL_CLIENT})
     if (X509_check_purpose(certificate, purpose, 0) != 1)
-      fail("use", path,
-           "it is not for TLS servers and clients; remove it and its key and run "
-           "`tunorch pki init`");
+      pki_fail("use", path,
+               "it is not for TLS servers and clients; remove it and its key and run "
+               "`tunorch pki init`");
 }
 
 void check_pair(X509* certificate, const fs::path& path, EVP_PKEY* key, const fs::path& key_path) {
   const bool pair = X509_check_private_key(certificate, key) == 1;
   ERR_clear_error();
   if (!pair)
-    fail(
+    pki_fail(
         "use", key_path,
         fmt::format("it is not the key of {}; copy both from the host where `tunorch pki init` ran",
                     path.string()));
@@ -339,8 +262,8 @@ void check_pair(X509* certificate, const fs::path& path, EVP_PKEY* key, const fs
 // What is there, and what is missing ------------------------------------------------------------
 
 Authority load_authority(const fs::path& certificate_path, const fs::path& key_path, PkiTime now) {
-  Authority ca{parse_certificate(read_file(certificate_path, Secret::no), certificate_path),
-               parse_key(read_file(key_path, Secret::yes), key_path)};
+  Authority ca{parse_certificate(read_pki_file(certificate_path, Secret::no), certificate_path),
+               parse_key(read_pki_file(key_path, Secret::yes), key_path)};
   check_pair(ca.certificate.get(), certificate_path, ca.key.get(), key_path);
   verify(ca.certificate.get(), certificate_path, ca.certificate.get(), certificate_path, now);
   return ca;
@@ -351,8 +274,8 @@ void make_authority(const Cluster& cluster, const fs::path& certificate_path,
   const Key key = make_key();
   const Certificate certificate =
       make_certificate(ca_template(cluster.name), key.get(), nullptr, now);
-  write_file(key_path, to_pem(key.get()), 0600);
-  write_file(certificate_path, to_pem(certificate.get()), 0644);
+  write_pki_file(key_path, to_pem(key.get()), 0600);
+  write_pki_file(certificate_path, to_pem(certificate.get()), 0644);
 }
 
 Authority ensure_authority(const Cluster& cluster, PkiTime now, std::vector<std::string>& lines) {
@@ -361,11 +284,11 @@ Authority ensure_authority(const Cluster& cluster, PkiTime now, std::vector<std:
   const bool has_certificate = fs::exists(certificate_path);
   const bool has_key = fs::exists(key_path);
   if (has_certificate && !has_key)
-    fail("sign with", certificate_path,
-         "ca.key is missing; run `tunorch pki init` where the CA's key is kept");
+    pki_fail("sign with", certificate_path,
+             "ca.key is missing; run `tunorch pki init` where the CA's key is kept");
   if (has_key && !has_certificate)
-    fail("sign with", key_path,
-         "ca.crt is missing; copy it here, or remove ca.key to begin with a new CA");
+    pki_fail("sign with", key_path,
+             "ca.crt is missing; copy it here, or remove ca.key to begin with a new CA");
   if (!has_key) make_authority(cluster, certificate_path, key_path, now);
   for (const fs::path& path : {certificate_path, key_path})
     lines.push_back(fmt::format("{} {}", has_key ? "kept" : "made", path.string()));
@@ -379,14 +302,14 @@ void ensure_node(const fs::path& dir, const std::string& node, const Authority& 
   const bool has_certificate = fs::exists(certificate_path);
   const bool has_key = fs::exists(key_path);
   if (has_certificate && !has_key)
-    fail("use", certificate_path,
-         fmt::format("{} is missing; copy it here, or remove the certificate to make both anew",
-                     key_path.string()));
-  if (!has_key) write_file(key_path, to_pem(make_key().get()), 0600);
+    pki_fail("use", certificate_path,
+             fmt::format("{} is missing; copy it here, or remove the certificate to make both anew",
+                         key_path.string()));
+  if (!has_key) write_pki_file(key_path, to_pem(make_key().get()), 0600);
   if (!has_certificate) {
-    const Key key = parse_key(read_file(key_path, Secret::yes), key_path);
+    const Key key = parse_key(read_pki_file(key_path, Secret::yes), key_path);
     const Certificate certificate = make_certificate(node_template(node), key.get(), &ca, now);
-    write_file(certificate_path, to_pem(certificate.get()), 0644);
+    write_pki_file(certificate_path, to_pem(certificate.get()), 0644);
   }
   load_keys(dir, node, now);
   lines.push_back(
@@ -411,9 +334,10 @@ fs::path PkiFiles::key(const fs::path& dir, const std::string& node) {
 
 std::vector<std::string> init_pki(const Cluster& cluster, PkiTime now) {
   std::vector<std::string> lines;
-  make_folder(cluster.pki_dir);
+  make_pki_folder(cluster.pki_dir);
   const Authority ca = ensure_authority(cluster, now, lines);
   for (const Node& node : cluster.nodes) ensure_node(cluster.pki_dir, node.name, ca, now, lines);
+  std::ranges::move(init_wireguard_keys(cluster), std::back_inserter(lines));
   return lines;
 }
 
@@ -421,8 +345,8 @@ NodeKeys load_keys(const fs::path& dir, const std::string& node, PkiTime now) {
   const fs::path ca_path = PkiFiles::ca_certificate(dir);
   const fs::path certificate_path = PkiFiles::certificate(dir, node);
   const fs::path key_path = PkiFiles::key(dir, node);
-  NodeKeys keys{read_file(ca_path, Secret::no), read_file(certificate_path, Secret::no),
-                read_file(key_path, Secret::yes)};
+  NodeKeys keys{read_pki_file(ca_path, Secret::no), read_pki_file(certificate_path, Secret::no),
+                read_pki_file(key_path, Secret::yes)};
   const Certificate ca = parse_certificate(keys.ca_pem, ca_path);
   const Certificate certificate = parse_certificate(keys.certificate_pem, certificate_path);
   const Key key = parse_key(keys.key_pem, key_path);

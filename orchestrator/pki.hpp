@@ -28,10 +28,10 @@ inline constexpr std::chrono::days ca_life{3650};
 inline constexpr std::chrono::days node_life{730};
 inline constexpr std::chrono::hours backdated{1};
 
-/// Makes what is missing and returns a line for each file, "made PATH" or "kept PATH". Keys are
-/// mode 0600, each file is written whole or not at all. Throws std::runtime_error "cannot …: …",
-/// where only one of ca.crt and ca.key is there, or where a file to be kept would not pass
-/// load_keys.
+/// Makes what is missing, WireGuard's keys where they are needed too, and returns a line for each
+/// file, "made PATH" or "kept PATH". Keys are mode 0600, each file is written whole or not at all.
+/// Throws std::runtime_error "cannot …: …", where only one of ca.crt and ca.key is there, or where
+/// a file to be kept would not pass load_keys.
 std::vector<std::string> init_pki(const Cluster& cluster,
                                   PkiTime now = std::chrono::system_clock::now());
 

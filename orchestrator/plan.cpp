@@ -118,6 +118,25 @@ void plan_tuns(const Desired& desired, const Observed& observed, Plan& plan) {
   }
 }
 
+/// A device is of one kind for its whole life, and other engines attach to other ones. It goes as
+/// soon as no process serves it; then it is missing like any that is not there.
+std::vector<Step> plan_misfits(const Desired& desired, const Observed& observed) {
+  std::vector<Step> steps;
+  for (const DesiredTunnel& tunnel : desired.tunnels) {
+    const Link* link = find_link(observed, tunnel.name);
+    if (!link || link->alias != tunnel.tun.alias || link->multi_queue == tunnel.tun.multi_queue)
+      continue;
+    const auto worker = observed.workers.find(tunnel.name);
+    if (worker != observed.workers.end() && is_alive(worker->second.state)) continue;
+    Tun before = tunnel.tun;
+    before.multi_queue = link->multi_queue;
+    before.mtu = link->mtu;
+    before.txqueuelen = link->txqueuelen;
+    steps.push_back(TunStep{before, std::nullopt});
+  }
+  return steps;
+}
+
 void plan_tun_removals(const Desired& desired, const Observed& observed, Plan& plan) {
   for (const Link& link : observed.links) {
     if (!is_our_alias(link.alias) || desired.find_tunnel(link.name)) continue;
@@ -152,9 +171,11 @@ void plan_masquerade_removal(const Desired& desired, const Observed& observed, P
 
 WorkerRef worker_ref(const DesiredTunnel& tunnel) {
   const auto& spec = tunnel.spec;
+  const std::string engine =
+      tunnel.engine == Engine::native ? "" : to_string(tunnel.engine) + std::string(" ");
   return {tunnel.name, spec.digest,
-          spec.listener ? fmt::format("listening on port {}", spec.port)
-                        : fmt::format("dialing {} port {}", spec.address, spec.port)};
+          engine + (spec.listener ? fmt::format("listening on port {}", spec.port)
+                                  : fmt::format("dialing {} port {}", spec.address, spec.port))};
 }
 
 void plan_workers(const Desired& desired, const Observed& observed, Plan& plan) {
@@ -255,6 +276,13 @@ std::vector<Step> make_carriage_plan(const Desired& desired, const Observed& obs
 
 Plan make_plan(const Desired& desired, const Observed& observed, const HealthTable& health) {
   Plan plan;
+  if (const auto misfits = plan_misfits(desired, observed); !misfits.empty()) {
+    Observed then = observed;
+    for (const Step& step : misfits) record(then, step);
+    plan = make_plan(desired, then, health);
+    plan.steps.insert(plan.steps.begin(), misfits.begin(), misfits.end());
+    return plan;
+  }
   find_conflicts(desired, observed, plan);
   CarriageSteps carriage =
       plan_carriage(observed.carriage, wanted_carriage(desired, observed, health));
@@ -293,12 +321,15 @@ void record_change(Observed& observed, const SysctlStep& step) {
 
 void record_change(Observed& observed, const TunStep& step) {
   if (!step.after) {
-    std::erase_if(observed.links, [&](const Link& l) { return l.name == step.before->name; });
+    const std::string& name = step.before->name;
+    std::erase_if(observed.links, [&](const Link& l) { return l.name == name; });
+    std::erase_if(observed.addresses, [&](const Address& a) { return a.dev == name; });
     return;
   }
   if (!step.before) {
     Link link;
     link.name = step.after->name;
+    link.multi_queue = step.after->multi_queue;
     observed.links.push_back(link);
   }
   Link& link = *std::ranges::find(observed.links, step.after->name, &Link::name);

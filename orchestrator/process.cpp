@@ -2,10 +2,14 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <linux/close_range.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -58,6 +62,88 @@ struct WorkerSetup {
               : boost::system::error_code(errno, boost::system::system_category());
   }
 };
+
+constexpr const char* tun_path = "/dev/net/tun";
+
+/// As whom a foreign program runs, and what it sees. The network rights let it set what it thinks
+/// is its device's to be set, mark its packets and bind a low port.
+struct ForeignSetup {
+  const ForeignProgram& program;
+  std::vector<const char*> environment;
+
+  template <class Launcher>
+  boost::system::error_code on_setup(Launcher& launcher, const boost::filesystem::path&,
+                                     const char* const*&) {
+    launcher.env = environment.data();
+    return {};
+  }
+
+  template <class Launcher>
+  boost::system::error_code on_exec_setup(Launcher&, const boost::filesystem::path&,
+                                          const char* const*&) {
+    const bool ok = ::setsid() >= 0 && ::chdir(program.dir.c_str()) == 0 && mount_own() &&
+                    change_user() && close_others_on_exec(STDERR_FILENO + 1);
+    return ok ? boost::system::error_code{}
+              : boost::system::error_code(errno, boost::system::system_category());
+  }
+
+  /// In a mount namespace of its own: its /run, and a /dev/net/tun it may open where the host's is
+  /// root's alone (without udev, which gives it to all; whose device it may take, the kernel
+  /// checks).
+  bool mount_own() const {
+    struct stat tun {};
+    const bool closed =
+        program.user != 0 && ::stat(tun_path, &tun) == 0 && (tun.st_mode & 06) != 06;
+    if (!closed && program.run.empty()) return true;
+    if (::unshare(CLONE_NEWNS) != 0 ||
+        ::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0)
+      return false;
+    if (closed) {
+      const std::string folder = program.dir.string() + "/dev", node = folder + "/tun";
+      if (::mkdir(folder.c_str(), 0755) != 0 ||
+          ::mount("tmpfs", folder.c_str(), "tmpfs", MS_NOSUID | MS_NOEXEC, "size=4k") != 0 ||
+          ::mknod(node.c_str(), S_IFCHR | 0600, tun.st_rdev) != 0 ||
+          ::chown(node.c_str(), program.user, program.user) != 0 ||
+          ::mount(node.c_str(), tun_path, nullptr, MS_BIND, nullptr) != 0)
+        return false;
+    }
+    return program.run.empty() ||
+           ::mount(program.run.c_str(), "/run", nullptr, MS_BIND, nullptr) == 0;
+  }
+
+  bool change_user() const {
+    constexpr unsigned rights[] = {CAP_NET_ADMIN, CAP_NET_RAW, CAP_NET_BIND_SERVICE};
+    const std::uint32_t user = program.user;
+    if (user == 0) return true;
+    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+    __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3]{};
+    for (const unsigned right : rights) sets[0].permitted |= 1U << right;
+    sets[0].effective = sets[0].inheritable = sets[0].permitted;
+    bool ok = ::setgroups(0, nullptr) == 0 && ::setresgid(user, user, user) == 0 &&
+              ::prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) == 0 && ::setresuid(user, user, user) == 0 &&
+              ::syscall(SYS_capset, &header, sets) == 0;
+    for (const unsigned right : rights)
+      ok = ok && ::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, right, 0, 0) == 0;
+    return ok && ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
+  }
+};
+
+/// As a shell finds it, in the folders of a service rather than in whatever $PATH we were started
+/// with.
+constexpr const char* usual_path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+std::filesystem::path find_program(const std::string& name) {
+  if (name.find('/') != name.npos) {
+    if (::access(name.c_str(), X_OK) == 0) return name;
+    throw std::system_error(errno, std::generic_category(), "cannot start " + name);
+  }
+  std::istringstream folders(usual_path);
+  for (std::string folder; std::getline(folders, folder, ':');)
+    if (const auto path = std::filesystem::path(folder) / name; ::access(path.c_str(), X_OK) == 0)
+      return path;
+  throw std::runtime_error("cannot start " + name + ": there is no such program in " + usual_path +
+                           "; install it, or give its path in the file");
+}
 
 routing::Fd open_pidfd(pid_t pid) {
   return routing::Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
@@ -139,6 +225,40 @@ Process launch_daemon(const boost::asio::any_io_executor& executor,
   return watched(child, error, executable);
 }
 
+Process launch_foreign(const boost::asio::any_io_executor& executor,
+                       const ForeignProgram& program) {
+  const std::filesystem::path executable = find_program(program.argv.front());
+  const std::string path = std::string("PATH=") + usual_path;
+  ForeignSetup setup{program, {path.c_str()}};
+  for (const std::string& variable : program.environment)
+    setup.environment.push_back(variable.c_str());
+  setup.environment.push_back(nullptr);
+  boost::system::error_code error;
+  process_v2::default_process_launcher launch;
+  auto child = launch(executor, error, boost::filesystem::path(executable.string()),
+                      std::vector<std::string>(program.argv.begin() + 1, program.argv.end()),
+                      process_v2::process_stdio{nullptr, program.output, program.output}, setup);
+  return watched(child, error, executable);
+}
+
+int end_strays(std::uint32_t user) {
+  struct stat ours {
+  }, theirs{}, owner{};
+  if (user == 0 || ::stat("/proc/self/ns/net", &ours) != 0) return 0;
+  int ended = 0;
+  std::error_code gone;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc", gone)) {
+    const std::string name = entry.path().filename();
+    const std::string net = entry.path().string() + "/ns/net";
+    if (name.find_first_not_of("0123456789") != name.npos ||
+        ::stat(entry.path().c_str(), &owner) != 0 || owner.st_uid != user ||
+        ::stat(net.c_str(), &theirs) != 0 || theirs.st_ino != ours.st_ino)
+      continue;
+    if (::kill(std::stoi(name), SIGKILL) == 0) ++ended;
+  }
+  return ended;
+}
+
 bool ended_within(const Process& process, std::chrono::milliseconds limit) {
   pollfd wait{process.pidfd.get(), POLLIN, 0};
   return ::poll(&wait, 1, static_cast<int>(limit.count())) > 0;
@@ -166,8 +286,12 @@ Activity activity(const Process& process) {
   return now;
 }
 
+void signal_process(const Process& process, int number) {
+  ::syscall(SYS_pidfd_send_signal, process.pidfd.get(), number, nullptr, 0);
+}
+
 void kill_process(const Process& process) {
-  ::syscall(SYS_pidfd_send_signal, process.pidfd.get(), SIGKILL, nullptr, 0);
+  signal_process(process, SIGKILL);
 }
 
 std::string exit_reason(const Process& process) {

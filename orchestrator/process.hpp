@@ -34,6 +34,24 @@ struct Process {
 Process launch_worker(const boost::asio::any_io_executor& executor,
                       const std::filesystem::path& executable, std::uint32_t user, int control);
 
+/// A program of somebody else's.
+struct ForeignProgram {
+  std::vector<std::string> argv;         // argv[0] is looked up in the usual folders
+  std::vector<std::string> environment;  // besides PATH
+  std::filesystem::path dir;             // it starts there
+  std::filesystem::path run;             // the folder that is /run to it; empty: as it is
+  std::uint32_t user = 0;                // uid and gid; 0: root
+  int output = -1;                       // for what it prints
+};
+
+/// Runs it; as another user it keeps CAP_NET_ADMIN, CAP_NET_RAW and CAP_NET_BIND_SERVICE. Throws
+/// std::runtime_error or std::system_error: "cannot start …".
+Process launch_foreign(const boost::asio::any_io_executor& executor, const ForeignProgram& program);
+
+/// Ends every process of this user in our network namespace: what a program that went into the
+/// background left behind. The user is one of ours alone (worker_uid_base). Returns how many.
+int end_strays(std::uint32_t user);
+
 /// Runs `executable` in a session of its own with both outputs appended to `log`, to outlive us.
 Process launch_daemon(const boost::asio::any_io_executor& executor,
                       const std::filesystem::path& executable,
@@ -45,6 +63,7 @@ bool ended_within(const Process& process, std::chrono::milliseconds limit);
 /// A process that an earlier daemon started; nothing where it is gone.
 std::optional<Process> adopt_process(const ProcessId& id);
 
+void signal_process(const Process& process, int number);
 void kill_process(const Process& process);
 
 /// What a process is doing: the state letter of /proc/PID/stat (proc(5)), and how long it ran.

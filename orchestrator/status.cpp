@@ -39,13 +39,16 @@ json tunnel_status(const DesiredTunnel& tunnel, const TunnelWorker& worker, Heal
                       {"rtt_us", session.rtt_us},
                       {"streams", session.streams},
                       {"live_streams", session.live_streams}};
+    if (const auto path = worker.paths().find(peer); path != worker.paths().end())
+      sessions[peer]["mtu"] =
+          path->second.health().mtu != 0 ? path->second.health().mtu : tunnel.tun.mtu;
     if (socket == worker.sockets().end()) continue;
     sessions[peer]["sndbuf_bytes"] = socket->second.sndbuf_bytes;
     sessions[peer]["rcvbuf_bytes"] = socket->second.rcvbuf_bytes;
     sessions[peer]["congestion"] = socket->second.congestion;
   }
   return {{"name", tunnel.name},
-          {"engine", "native"},
+          {"engine", to_string(tunnel.engine)},
           {"dev", tunnel.name},
           {"pid", worker.pid()},
           {"worker", to_string(worker.lifecycle().state())},

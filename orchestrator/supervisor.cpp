@@ -8,6 +8,11 @@
 
 #include "orchestrator/busy.hpp"
 #include "orchestrator/config.hpp"
+#include "orchestrator/engine_command.hpp"
+#include "orchestrator/engine_openvpn.hpp"
+#include "orchestrator/engine_wireguard.hpp"
+#include "orchestrator/foreign_worker.hpp"
+#include "orchestrator/native_worker.hpp"
 #include "orchestrator/pki.hpp"
 
 namespace tunorch {
@@ -40,12 +45,21 @@ std::vector<std::filesystem::path> worker_files(const Paths& paths,
 Supervisor::Supervisor(boost::asio::io_context& io, Paths paths,
                        std::filesystem::path worker_executable)
     : io_(io),
-      host_{io, std::move(paths), std::move(worker_executable), events_},
+      host_{io, std::move(paths), std::move(worker_executable), events_,
+            [this](const std::string& device) { return activity_of(device); }},
       journal_(host_.paths.journal()),
       check_timer_(io),
       retry_timer_(io),
       wait_timer_(io),
       confirm_timer_(io) {}
+
+std::optional<routing::LinkActivity> Supervisor::activity_of(const std::string& device) {
+  try {
+    return kernel_->netlink().activity(device);
+  } catch (const std::system_error&) {
+    return std::nullopt;
+  }
+}
 
 // ---- start and end ----
 
@@ -54,9 +68,31 @@ Desired Supervisor::load_desired(const AppliedFile& file, bool with_node_keys) c
   Desired desired = select_node(cluster, host_.paths.node);
   if (!with_node_keys) return desired;
   const NodeKeys keys = load_keys(cluster.pki_dir, host_.paths.node);
-  for (DesiredTunnel& tunnel : desired.tunnels)
-    tunnel.spec = with_keys(tunnel.spec, keys.ca_pem, keys.certificate_pem, keys.key_pem);
+  for (DesiredTunnel& tunnel : desired.tunnels) add_keys(cluster, keys, tunnel);
   return desired;
+}
+
+void Supervisor::add_keys(const Cluster& cluster, const NodeKeys& keys,
+                          DesiredTunnel& tunnel) const {
+  const auto dir = host_.paths.tunnel_dir(tunnel.name);
+  switch (tunnel.engine) {
+    case Engine::native:
+      tunnel.spec = with_keys(tunnel.spec, keys.ca_pem, keys.certificate_pem, keys.key_pem);
+      return;
+    case Engine::openvpn:
+      tunnel.launch = openvpn_launch(tunnel, dir, keys);
+      break;
+    case Engine::wireguard: {
+      std::vector<std::string> peers;
+      for (const worker::PeerSpec& peer : tunnel.spec.peers) peers.push_back(peer.node);
+      tunnel.launch =
+          wireguard_launch(tunnel, load_wireguard_keys(cluster.pki_dir, host_.paths.node, peers));
+      break;
+    }
+    case Engine::command:
+      tunnel.launch = command_launch(tunnel, dir);
+  }
+  tunnel.spec.digest = digest_of(tunnel.launch);
 }
 
 void Supervisor::use_protocol(std::uint8_t protocol) {
@@ -100,9 +136,12 @@ void Supervisor::resume() {
 void Supervisor::adopt_workers(const Desired& desired) {
   for (const std::filesystem::path& file : worker_files(host_.paths, {".process"})) {
     const std::string tunnel = file.stem();
-    if (const DesiredTunnel* wanted = desired.find_tunnel(tunnel))
-      worker(tunnel).configure(*wanted);
-    if (!worker(tunnel).adopt()) workers_.erase(tunnel);
+    const auto process = ProcessFile::parse(read_text(file).value_or(""));
+    const Engine engine = process ? process->engine : Engine::native;
+    TunnelWorker& one = *(workers_[tunnel] = make_worker(tunnel, engine));
+    const DesiredTunnel* wanted = desired.find_tunnel(tunnel);
+    if (wanted && wanted->engine == engine) one.configure(*wanted);
+    if (!one.adopt()) workers_.erase(tunnel);
   }
 }
 
@@ -205,8 +244,7 @@ void Supervisor::ended(TunnelWorker& dead) {
     if (std::ranges::find(bundle.tunnels, dead.tunnel()) == bundle.tunnels.end()) continue;
     for (const std::string& tunnel : bundle.tunnels) {
       const auto other = workers_.find(tunnel);
-      if (other == workers_.end() || other->second.get() == &dead ||
-          !other->second->lifecycle().alive() || other->second->sessions().empty())
+      if (other == workers_.end() || other->second.get() == &dead || !other->second->can_carry())
         continue;
       if (!living || other->second->sessions().size() > living->sessions().size())
         living = other->second.get();
@@ -221,11 +259,15 @@ void Supervisor::ended(TunnelWorker& dead) {
     } catch (const std::system_error& error) {
       spdlog::debug("carrier not asked for: {}", error.what());
     }
-    // A tunnel that is no longer wanted is forgotten, but not from within its own call.
+    // One that is no longer wanted is forgotten, but not from within its own call.
     const auto found = workers_.find(tunnel);
-    if (found != workers_.end() && !desired_.find_tunnel(tunnel) &&
-        !found->second->lifecycle().alive())
-      workers_.erase(found);
+    if (found == workers_.end() || found->second->lifecycle().alive()) return;
+    const DesiredTunnel* wanted = desired_.find_tunnel(tunnel);
+    if (wanted && wanted->engine == found->second->engine()) return;
+    workers_.erase(found);
+    if (!wanted) return;
+    worker(*wanted).configure(*wanted);
+    tick();
   });
 }
 
@@ -315,7 +357,7 @@ void Supervisor::mend() {
     try {
       perform(desired_, step);
     } catch (const std::exception& error) {
-      worker(start->after->tunnel).start_failed(error.what());
+      workers_.at(start->after->tunnel)->start_failed(error.what());
       look_again(milliseconds(0));  // its device may be gone
     }
   }
@@ -342,7 +384,8 @@ void Supervisor::report_moves(const std::vector<Step>& steps, Clock::time_point 
   const auto add = [&](const char* kind, const auto& moves) {
     for (const auto& [tunnel, peers] : moves) {
       const bool one = peers.size() == 1;
-      std::string cause = worker(tunnel).reason();
+      const auto found = workers_.find(tunnel);
+      std::string cause = found == workers_.end() ? "" : found->second->reason();
       if (drains_.state(tunnel) != Drain::none) cause = "drained";
       if (!one) cause += (cause.empty() ? "" : ", ") + std::to_string(peers.size()) + " peers";
       events_.add({kind, tunnel, one ? *peers.begin() : "", cause, took.count()});
@@ -367,10 +410,12 @@ void Supervisor::perform(const Desired& desired, const Step& step) {
 
 void Supervisor::perform_worker(const Desired& desired, const WorkerStep& step) {
   const std::string& tunnel = step.after ? step.after->tunnel : step.before->tunnel;
-  TunnelWorker& one = worker(tunnel);
   const DesiredTunnel* wanted = step.after ? desired.find_tunnel(tunnel) : nullptr;
-  if (!wanted)
-    one.stop();
+  if (const auto found = workers_.find(tunnel); found == workers_.end() && wanted)
+    workers_[tunnel] = make_worker(tunnel, wanted->engine);
+  TunnelWorker& one = *workers_.at(tunnel);
+  if (!wanted || one.engine() != wanted->engine)
+    one.stop();  // ended() makes room for one of another engine
   else if (step.before && one.lifecycle().state() != WorkerState::stopped)
     one.change(*wanted);
   else if (one.lifecycle().state() == WorkerState::stopped)
@@ -378,9 +423,14 @@ void Supervisor::perform_worker(const Desired& desired, const WorkerStep& step) 
   // else it is still stopping: its exit makes the tick that starts it
 }
 
-TunnelWorker& Supervisor::worker(const std::string& tunnel) {
-  auto& one = workers_[tunnel];
-  if (!one) one = std::make_unique<TunnelWorker>(host_, tunnel, *this);
+std::unique_ptr<TunnelWorker> Supervisor::make_worker(const std::string& tunnel, Engine engine) {
+  if (engine == Engine::native) return std::make_unique<NativeWorker>(host_, tunnel, *this);
+  return std::make_unique<ForeignWorker>(host_, tunnel, *this, engine);
+}
+
+TunnelWorker& Supervisor::worker(const DesiredTunnel& wanted) {
+  auto& one = workers_[wanted.name];
+  if (!one) one = make_worker(wanted.name, wanted.engine);
   return *one;
 }
 

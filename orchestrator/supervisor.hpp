@@ -25,6 +25,7 @@
 #include "orchestrator/journal.hpp"
 #include "orchestrator/kernel.hpp"
 #include "orchestrator/peer_talk.hpp"
+#include "orchestrator/pki.hpp"
 #include "orchestrator/plan.hpp"
 #include "orchestrator/tunnel_worker.hpp"
 #include "orchestrator/watchdog.hpp"
@@ -59,6 +60,7 @@ class Supervisor final : public TunnelWorker::Owner {
 
   // ---- life ----
   Desired load_desired(const AppliedFile& file, bool with_node_keys) const;
+  void add_keys(const Cluster& cluster, const NodeKeys& keys, DesiredTunnel& tunnel) const;
   void use_protocol(std::uint8_t protocol);
   void adopt_workers(const Desired& desired);
   void find_leftovers();
@@ -119,6 +121,7 @@ class Supervisor final : public TunnelWorker::Owner {
   void follow_drains();
   void probe_devices(Clock::time_point now);
   void probe_device(const DesiredTunnel& tunnel, TunnelWorker& one);
+  void probe_targets(const DesiredTunnel& tunnel, TunnelWorker& one);
   bool somebody_reaches_targets(const DesiredTunnel& tunnel) const;
 
   // ---- the tick ----
@@ -137,7 +140,9 @@ class Supervisor final : public TunnelWorker::Owner {
   void watch_kernel();
   void perform(const Desired& desired, const Step& step);
   void perform_worker(const Desired& desired, const WorkerStep& step);
-  TunnelWorker& worker(const std::string& tunnel);
+  std::unique_ptr<TunnelWorker> make_worker(const std::string& tunnel, Engine engine);
+  TunnelWorker& worker(const DesiredTunnel& wanted);
+  std::optional<routing::LinkActivity> activity_of(const std::string& device);
   void check();
 
   boost::asio::io_context& io_;

@@ -90,7 +90,8 @@ void Supervisor::apply(const Applied& applied, const Desired& wanted, const Say&
     }
     desired_ = wanted;
     applied_ = applied;
-    for (const DesiredTunnel& tunnel : desired_.tunnels) worker(tunnel.name).configure(tunnel);
+    for (const DesiredTunnel& tunnel : desired_.tunnels)
+      if (worker(tunnel).engine() == tunnel.engine) worker(tunnel).configure(tunnel);
     verify(desired_);
   }
   const std::chrono::duration<double, std::milli> took = Clock::now() - began;

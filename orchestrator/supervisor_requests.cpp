@@ -158,7 +158,7 @@ void Supervisor::handle_restart(const json& request, const Client& client) {
     throw std::runtime_error("there is no tunnel '" + tunnel +
                              "' here: `tunorch status` names them");
   if (!rolling && tunnel.empty()) {
-    for (const std::string& one : restart.left) worker(one).stop();
+    for (const std::string& one : restart.left) workers_.at(one)->stop();
     client->send({{"done", true}});
     return;
   }
@@ -186,7 +186,7 @@ void Supervisor::begin_restart() {
 void Supervisor::go_on_restarting() {
   if (!restart_) return;
   const std::string tunnel = restart_->left.front();
-  TunnelWorker& one = worker(tunnel);
+  TunnelWorker& one = *workers_.at(tunnel);
   switch (restart_->phase) {
     case Restart::Phase::draining:
       if (drains_.state(tunnel) != Drain::done) return;
@@ -229,7 +229,7 @@ void Supervisor::handle_failback(const json& request, const Client& client) {
     throw std::runtime_error("there is no bundle '" + bundle +
                              "' here: `tunorch status` names them");
   for (const std::string& tunnel : wanted->tunnels)
-    for (auto& [peer, path] : worker(tunnel).paths()) path.fail_back(Clock::now());
+    for (auto& [peer, path] : workers_.at(tunnel)->paths()) path.fail_back(Clock::now());
   events_.add({"failback", "", "", "asked for, bundle " + bundle});
   tick();
   client->send({{"done", true}});

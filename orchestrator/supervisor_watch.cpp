@@ -19,7 +19,6 @@ constexpr milliseconds held_up_after{80};
 constexpr milliseconds look_interval{50};
 /// Without being asked: settings send no messages when they are written over.
 constexpr seconds slow_look_interval{5};
-constexpr std::size_t most_probed_peers = 16;
 
 }  // namespace
 
@@ -68,7 +67,7 @@ void Supervisor::probe_devices(Clock::time_point now) {
     Clock::time_point& due = probe_due_[tunnel.name];
     if (now < due) continue;
     due = now + std::max(tunnel.health.interval, tunnel.health.timeout);
-    probe_device(tunnel, worker(tunnel.name));
+    probe_device(tunnel, worker(tunnel));
   }
 }
 
@@ -80,36 +79,37 @@ bool Supervisor::somebody_reaches_targets(const DesiredTunnel& tunnel) const {
   });
 }
 
-/// A round of ICMP echoes through the tunnel: one to each peer's link address, and one to each of
-/// the file's targets. A listener with many dialers leaves it to them.
+/// A round of ICMP echoes through the tunnel: to its peers' link addresses, and to each of the
+/// file's targets. A listener with many dialers leaves the targets to them.
 void Supervisor::probe_device(const DesiredTunnel& tunnel, TunnelWorker& one) {
-  std::vector<std::string> peers;
-  std::vector<Prefix> targets;
-  if (one.sessions().size() <= most_probed_peers)
-    for (const auto& [peer, session] : one.sessions())
-      if (const auto address = tunnel.link_peers.find(peer); address != tunnel.link_peers.end()) {
-        peers.push_back(peer);
-        targets.push_back(address->second);
-      }
-  const std::vector<bool> answered =
-      probe_->next_round(tunnel.name + "/link", tunnel.name, tunnel.link_address, targets);
-  if (answered.size() == peers.size())  // else somebody came or went meanwhile
-    for (std::size_t i = 0; i < peers.size(); ++i) {
-      PathHealth& path = one.paths()[peers[i]];
-      if (path.device_probe(answered[i]))
-        events_.add({path.device() == Health::up ? "probe_back" : "probe_lost", tunnel.name,
-                     peers[i],
-                     path.device() == Health::up
-                         ? "ICMP through the device is answered again"
-                         : "ICMP through the device is not answered; PINGs decide"});
-    }
+  const std::string round = tunnel.name + "/link";
+  const auto answers = probe_->answers(round);
+  for (const auto& [peer, address] : tunnel.link_peers) {
+    std::vector<TunnelWorker::Echo> of_peer;
+    for (const DeviceProbe::Answer& answer : answers)
+      if (answer.echo.target == address)
+        of_peer.push_back({answer.echo.bytes, answer.answered, answer.rtt});
+    if (!of_peer.empty()) one.echoed(peer, of_peer);
+  }
+  std::vector<DeviceProbe::Echo> echoes;
+  for (const auto& [peer, sizes] : one.echoes_due(Clock::now()))
+    if (const auto address = tunnel.link_peers.find(peer); address != tunnel.link_peers.end())
+      for (const unsigned size : sizes) echoes.push_back({address->second, size});
+  probe_->begin_round(round, tunnel.name, tunnel.link_address, echoes);
+  probe_targets(tunnel, one);
+}
+
+void Supervisor::probe_targets(const DesiredTunnel& tunnel, TunnelWorker& one) {
   if (tunnel.health.targets.empty() || tunnel.spec.listener || !tunnel.inner4) return;
-  targets.clear();
-  for (const std::string& target : tunnel.health.targets) targets.push_back(*Prefix::parse(target));
-  const auto reached =
-      probe_->next_round(tunnel.name + "/targets", tunnel.name, *tunnel.inner4, targets);
-  if (reached.size() != targets.size() || one.sessions().empty()) return;
-  const bool quorum = std::ranges::count(reached, true) >= tunnel.health.quorum;
+  std::vector<DeviceProbe::Echo> echoes;
+  for (const std::string& target : tunnel.health.targets)
+    echoes.push_back({*Prefix::parse(target), 0});
+  const std::string round = tunnel.name + "/targets";
+  const auto reached = probe_->answers(round);
+  probe_->begin_round(round, tunnel.name, *tunnel.inner4, echoes);
+  if (reached.size() != echoes.size() || one.sessions().empty()) return;
+  const bool quorum =
+      std::ranges::count_if(reached, &DeviceProbe::Answer::answered) >= tunnel.health.quorum;
   reaches_targets_[tunnel.name] = quorum;
   // Targets that no tunnel reaches are themselves away: that says nothing about this one.
   if (!quorum && !somebody_reaches_targets(tunnel)) return;

@@ -1,66 +1,42 @@
 #include "orchestrator/tunnel_worker.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
-#include <netinet/in.h>
-#include <spdlog/spdlog.h>
-#include <sys/socket.h>
 
-#include <algorithm>
 #include <random>
+#include <sstream>
 #include <system_error>
-
-#include "routing/steering.hpp"
-#include "routing/tun.hpp"
 
 namespace tunorch {
 namespace {
 
-using routing::Fd;
 using std::chrono::seconds;
 
 constexpr seconds stop_limit{3};
-/// A worker this long without a word is killed and started anew, starved or not.
-constexpr seconds hang_limit{5};
-constexpr int backlog = 256;
 
 double jitter() {
   static std::mt19937 engine{std::random_device{}()};
   return std::uniform_real_distribution<double>(0, 1)(engine);
 }
 
-/// Dual-stack on the wildcard address: an endpoint may be a NAT's address, not one of this host.
-/// Where IPv6 is off, IPv4 alone.
-Fd listen_tcp(std::uint16_t port) {
-  const auto fail = [&](const char* what) {
-    throw std::system_error(errno, std::generic_category(),
-                            std::string("cannot ") + what + " TCP port " + std::to_string(port));
-  };
-  const int on = 1, off = 0;
-  Fd fd(::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  sockaddr_in6 any6{};
-  any6.sin6_family = AF_INET6;
-  any6.sin6_port = htons(port);
-  sockaddr_in any4{};
-  any4.sin_family = AF_INET;
-  any4.sin_port = htons(port);
-  const bool v6 = fd.valid();
-  if (!v6) fd = Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd.valid()) fail("make a socket for");
-  ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  // Accepted connections inherit it, and the rules of a full tunnel know them by it.
-  if (::setsockopt(fd.get(), SOL_SOCKET, SO_MARK, &own_connections_mark,
-                   sizeof own_connections_mark) != 0)
-    fail("mark");
-  if (v6) ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-  const auto* address =
-      v6 ? reinterpret_cast<const sockaddr*>(&any6) : reinterpret_cast<const sockaddr*>(&any4);
-  if (::bind(fd.get(), address, v6 ? sizeof any6 : sizeof any4) != 0 ||
-      ::listen(fd.get(), backlog) != 0)
-    fail("listen on");
-  return fd;
+}  // namespace
+
+std::string ProcessFile::text() const {
+  return fmt::format("{} {} {}\n", id.text(), to_string(engine), digest);
 }
 
-}  // namespace
+/// One that names no engine is of our own worker: others came later.
+std::optional<ProcessFile> ProcessFile::parse(const std::string& text) {
+  const auto id = ProcessId::parse(text);
+  if (!id) return std::nullopt;
+  ProcessFile file{*id, Engine::native, ""};
+  std::istringstream in(text);
+  std::string pid, ticks, engine;
+  in >> pid >> ticks >> engine >> file.digest;
+  for (const Engine one : {Engine::openvpn, Engine::wireguard, Engine::command})
+    if (engine == to_string(one)) file.engine = one;
+  return file;
+}
 
 TunnelWorker::TunnelWorker(WorkerHost& host, std::string tunnel, Owner& owner)
     : host_(host),
@@ -95,63 +71,26 @@ void TunnelWorker::on(WorkerEvent event) {
   });
 }
 
-/// The queues of the worker before are used again: a new one beside them would get only a part of
-/// the packets, and to close them first would cost the device its carrier.
-void TunnelWorker::open_queues(int count) {
-  const bool usable =
-      queues_.size() == static_cast<std::size_t>(count) &&
-      std::ranges::all_of(queues_, [](const Fd& queue) { return routing::is_attached(queue); });
-  if (usable) return;
-  queues_.clear();
-  for (int i = 0; i < count; ++i) queues_.push_back(routing::open_tun_queue(tunnel_));
-}
-
-/// Several streams need the kernel to keep each flow in one queue; where it cannot, one stream has
-/// to do.
-int TunnelWorker::open_streams(int wanted) {
-  open_queues(wanted);
-  if (wanted == 1) return wanted;
-  try {
-    routing::set_steering(queues_.front(), routing::load_steering());
-    return wanted;
-  } catch (const std::system_error& error) {
-    host_.events.add({"one_stream", tunnel_, "",
-                      std::string(error.what()) +
-                          ": packets would overtake each other, so it has one stream, not " +
-                          std::to_string(wanted)});
-    open_queues(1);
-    return 1;
-  }
-}
-
 void TunnelWorker::start(const DesiredTunnel& wanted) {
   configure(wanted);
-  worker::Request request{"start", worker::control_protocol, 0, listener_ ? 1 : 0, wanted.spec};
-  request.queues = request.spec.streams = open_streams(wanted.spec.streams);
-  std::vector<int> fds = queues();
-  std::optional<Fd> listening;
-  if (listener_) fds.push_back(listening.emplace(listen_tcp(wanted.spec.port)).get());
-
-  const auto socket_path = host_.paths.worker_socket(tunnel_);
   make_dir(host_.paths.workers());
   try {
-    const Fd control = listen_for_daemons(socket_path);
-    process_ =
-        launch_worker(host_.io.get_executor(), host_.executable, wanted.tun.owner, control.get());
-    write_whole(host_.paths.worker_process(tunnel_), process_->id.text());
-    link_ = std::make_unique<WorkerLink>(host_.io, socket_path);
-    link_->send(request, fds);
+    launch(wanted);
   } catch (...) {
     if (process_) kill_process(*process_);
     forget_process();
     throw;
   }
-  digest_ = wanted.spec.digest;
-  heard_ = Clock::now();
   on(WorkerEvent::start);
   watch_exit();
-  watch_link();
   host_.events.add({"worker_started", tunnel_, "", "pid " + std::to_string(pid())});
+}
+
+void TunnelWorker::launched(Process process, const std::string& digest) {
+  process_ = std::move(process);
+  digest_ = digest;
+  write_whole(host_.paths.worker_process(tunnel_),
+              ProcessFile{process_->id, engine(), digest}.text());
 }
 
 void TunnelWorker::start_failed(const std::string& reason) {
@@ -163,28 +102,13 @@ void TunnelWorker::start_failed(const std::string& reason) {
 
 void TunnelWorker::change(const DesiredTunnel& wanted) {
   configure(wanted);
-  if (!updates_live(digest_, wanted.spec.digest)) {
-    stop();
-    return;
-  }
-  link_->send({"update", worker::control_protocol, 0, 0, wanted.spec});
-  digest_ = wanted.spec.digest;
-  const auto gone = [&](const auto& entry) {
-    return std::ranges::find(wanted.spec.peers, entry.first, &worker::PeerSpec::node) ==
-           wanted.spec.peers.end();
-  };
-  std::erase_if(sessions_, gone);
-  std::erase_if(paths_, gone);
+  stop();
 }
 
 void TunnelWorker::stop() {
   on(WorkerEvent::stop);
   if (lifecycle_.state() != WorkerState::stopping) return;
-  try {
-    if (link_) link_->send({"stop", worker::control_protocol, 0, 0, {}});
-  } catch (const std::system_error& error) {
-    spdlog::debug("stop not delivered tunnel={} reason=\"{}\"", tunnel_, error.what());
-  }
+  ask_to_stop();
   kill_timer_.expires_after(stop_limit);
   kill_timer_.async_wait([this](const boost::system::error_code& error) {
     if (!error && process_) kill_process(*process_);
@@ -192,67 +116,20 @@ void TunnelWorker::stop() {
 }
 
 bool TunnelWorker::adopt() {
-  const auto id = ProcessId::parse(read_text(host_.paths.worker_process(tunnel_)).value_or(""));
-  if (!id) return false;
-  process_ = adopt_process(*id);
-  if (!process_) {
+  const auto file = ProcessFile::parse(read_text(host_.paths.worker_process(tunnel_)).value_or(""));
+  if (!file) return false;
+  process_ = adopt_process(file->id);
+  digest_ = file->digest;
+  if (!process_ || !reach()) {
+    if (process_) kill_process(*process_);
     forget_process();
     return false;
   }
-  try {
-    link_ = std::make_unique<WorkerLink>(host_.io, host_.paths.worker_socket(tunnel_));
-  } catch (const std::system_error&) {
-    link_.reset();
-  }
-  const auto hello = link_ ? link_->receive_within(milliseconds(500)) : std::nullopt;
-  if (!hello || hello->digest.empty() || hello->protocol != worker::control_protocol) {
-    // It was never given its spec, hangs, or speaks another protocol: a new one is quicker.
-    kill_process(*process_);
-    forget_process();
-    return false;
-  }
-  digest_ = hello->digest;
-  heard_ = Clock::now();
-  adopted_unheard_ = true;
   on(WorkerEvent::start);
   on(WorkerEvent::ready);
   watch_exit();
-  watch_link();
-  link_->send({"queues", worker::control_protocol, 0, 0, {}});
   host_.events.add({"worker_adopted", tunnel_, "", "pid " + std::to_string(pid())});
   return true;
-}
-
-// ---- what it is asked ----
-
-void TunnelWorker::tell(const std::vector<std::string>& peers, const worker::StateWord& word) {
-  if (!link_) return;
-  worker::Request request{"tell", worker::control_protocol, 0, 0, {}, peers, word};
-  try {
-    link_->send(request);
-  } catch (const std::system_error& error) {
-    spdlog::debug("state not told tunnel={} reason=\"{}\"", tunnel_, error.what());
-  }
-}
-
-void TunnelWorker::carry(const std::vector<int>& queues) {
-  if (!link_ || queues.empty()) return;
-  try {
-    link_->send({"carry", worker::control_protocol, static_cast<int>(queues.size()), 0, {}},
-                queues);
-  } catch (const std::system_error& error) {
-    spdlog::warn("stranded packets are lost tunnel={} reason=\"{}\"", tunnel_, error.what());
-  }
-}
-
-std::vector<int> TunnelWorker::queues() const {
-  std::vector<int> fds;
-  for (const Fd& queue : queues_) fds.push_back(queue.get());
-  return fds;
-}
-
-void TunnelWorker::drop_carrier() {
-  if (!queues_.empty()) routing::set_carrier(queues_.front(), false);
 }
 
 // ---- its end ----
@@ -266,31 +143,11 @@ void TunnelWorker::watch_exit() {
                           });
 }
 
-void TunnelWorker::watch_link() {
-  link_->watch([this](const worker::Report& report,
-                      std::vector<Fd> fds) { on_report(report, std::move(fds)); },
-               [this] { link_closed(); });
-}
-
-/// The worker ends, or it gave up on a daemon that did not read in time: then it tells its sessions
-/// again on a new connection.
-void TunnelWorker::link_closed() {
-  link_.reset();
-  try {
-    link_ = std::make_unique<WorkerLink>(host_.io, host_.paths.worker_socket(tunnel_));
-  } catch (const std::system_error&) {
-    return;  // its exit is next
-  }
-  sessions_.clear();
-  for (auto& [peer, path] : paths_) path.forget();
-  adopted_unheard_ = true;
-  watch_link();
-}
-
 void TunnelWorker::exited() {
   const auto now = Clock::now();
   const bool asked = lifecycle_.state() == WorkerState::stopping;
-  const std::string how = exit_reason(*process_);
+  std::string how = exit_reason(*process_);
+  if (const std::string words = last_words(); !words.empty() && !asked) how += ": " + words;
   // What the worker said last explains more than how it ended, unless it was killed by others.
   if (reason_.empty() || (how.starts_with("killed") && !killed_)) reason_ = how;
   on(WorkerEvent::exited);
@@ -312,109 +169,23 @@ void TunnelWorker::exited() {
 void TunnelWorker::forget_process() {
   kill_timer_.cancel();
   exit_watch_.reset();
-  link_.reset();
   process_.reset();
   digest_.clear();
-  when_suspected_.reset();
-  killed_ = adopted_unheard_ = false;
+  killed_ = false;
   std::error_code ignored;
   std::filesystem::remove(host_.paths.worker_process(tunnel_), ignored);
-  std::filesystem::remove(host_.paths.worker_socket(tunnel_), ignored);
+  forget();
 }
 
-// ---- what the worker says ----
-
-void TunnelWorker::on_report(const worker::Report& report, std::vector<Fd> fds) {
-  heard_ = Clock::now();
-  when_suspected_.reset();
-  if (report.event == "heartbeat") return on_heartbeat(report);
-  if (report.event == "told") return owner_.peer_told(report.peer, report.word);
-  if (report.event == "ready") {
-    reason_.clear();
-    on(WorkerEvent::ready);
-  } else if (report.event == "session_up") {
-    on_session_up(report);
-  } else if (report.event == "session_down") {
-    sessions_.erase(report.peer);
-    path(report.peer).session_down(lifecycle_.state() == WorkerState::stopping, heard_);
-    reason_ = report.reason;
-    host_.events.add({"session_down", tunnel_, report.peer, report.reason});
-  } else if (report.event == "stream_up" || report.event == "stream_down") {
-    const std::string which =
-        "stream " + std::to_string(report.stream) + " (" + report.address + ")";
-    host_.events.add({report.event, tunnel_, report.peer,
-                      which + (report.reason.empty() ? "" : ": " + report.reason)});
-    return;
-  } else if (report.event == "refused" || report.event == "failed") {
-    // On a listener that serves others a stranger's refusal says nothing about the tunnel.
-    if (sessions_.empty() || report.event == "failed") reason_ = report.reason;
-    const std::string whom = report.address.empty() ? "" : report.address + ": ";
-    host_.events.add({report.event, tunnel_, report.peer, whom + report.reason});
-  } else if (report.event == "queues") {
-    fds.resize(std::min(fds.size(), static_cast<std::size_t>(std::max(report.queues, 0))));
-    queues_ = std::move(fds);
-    return;
-  } else if (report.event == "carried") {
-    if (report.packets + report.lost > 0)
-      host_.events.add({"salvaged", tunnel_, "",
-                        std::to_string(report.packets) + " stranded packets sent, " +
-                            std::to_string(report.lost) + " lost"});
-    return;
-  } else {
-    return;  // hello: nothing changes
-  }
-  owner_.changed(*this);
+/// Killed first: it must not wake and send what another worker is about to send.
+void TunnelWorker::hangs(const std::string& how) {
+  host_.events.add({"worker_hangs", tunnel_, "", how});
+  reason_ = "it hung: " + how;
+  killed_ = true;
+  kill_process(*process_);
 }
 
-void TunnelWorker::on_session_up(const worker::Report& report) {
-  // A listener hears of a session with the dialer's first PING, which is proof enough; a dialer
-  // waits for `rise` answers. After an adoption the routes stay as they are until it is known.
-  const Health start = listener_ ? Health::up : adopted_unheard_ ? Health::unknown : Health::down;
-  path(report.peer).session_up(start, Clock::now());
-  worker::SessionReport session;
-  session.peer = report.peer;
-  session.address = report.address;
-  sessions_.insert_or_assign(report.peer, std::move(session));
-  sockets_.insert_or_assign(report.peer, report.socket);
-  reason_.clear();
-  host_.events.add({"session_up", tunnel_, report.peer, report.address});
-}
-
-void TunnelWorker::on_heartbeat(const worker::Report& report) {
-  bool changed = adopted_unheard_;
-  if (adopted_unheard_) {
-    adopted_unheard_ = false;
-    for (auto& [peer, path] : paths_)
-      if (!sessions_.contains(peer)) path.session_down(true, heard_);
-  }
-  dropped_ = report.dropped;
-  for (const worker::SessionReport& said : report.sessions) {
-    const auto found = sessions_.find(said.peer);
-    if (found == sessions_.end()) continue;
-    found->second = said;
-    PathHealth& path = this->path(said.peer);
-    const TunnelHealth before = path.health();
-    const bool own_before = path.own_verdict();
-    path.heartbeat({said.probes, said.rx_packets}, heard_);
-    changed = changed || path.health() != before || path.own_verdict() != own_before;
-  }
-  if (changed) owner_.changed(*this);
-}
-
-TunnelHealth TunnelWorker::health(const std::string& peer) const {
-  const auto found = paths_.find(peer);
-  if (lifecycle_.alive() && found != paths_.end()) return found->second.health();
-  return {lifecycle_.alive() && adopted_unheard_ ? Health::unknown : Health::down, false};
-}
-
-std::string TunnelWorker::reason() const {
-  if (!reason_.empty()) return reason_;
-  for (const auto& [peer, path] : paths_)
-    if (path.health().state != Health::up && !path.reason().empty()) return path.reason();
-  return "";
-}
-
-// ---- its silence ----
+// ---- its health ----
 
 void TunnelWorker::check(Clock::time_point now, bool forgive) {
   bool changed = false;
@@ -424,30 +195,20 @@ void TunnelWorker::check(Clock::time_point now, bool forgive) {
     changed = changed || path.health() != before;
   }
   if (changed) owner_.changed(*this);
-  if (lifecycle_.state() != WorkerState::running || !process_ || killed_) return;
-  if (forgive) heard_ = now;
-  const auto quiet = now - heard_;
-  // It beats every `interval`; the peer would call it lost after about as long.
-  const auto limit = health_.interval * health_.fall + health_.timeout / 2;
-  if (quiet > hang_limit) return hangs("no heartbeat for 5 seconds");
-  if (quiet < limit / 2) return;
-  if (!when_suspected_) when_suspected_ = activity(*process_);
-  if (quiet < limit) return;
-  // The second witness: a process that wants to run and is not let is starved, not hung. A busy
-  // machine is no reason to kill what carries its traffic.
-  const Activity now_active = activity(*process_);
-  const auto ran = now_active.ran - when_suspected_->ran;
-  if (now_active.state == 'R' && ran < quiet / 10) return;
-  hangs(fmt::format("no heartbeat for {} ms, process state {}",
-                    std::chrono::round<milliseconds>(quiet).count(), now_active.state));
+  if (process_ && !killed_) watch(now, forgive);
 }
 
-/// Killed first: it must not wake and send what another worker is about to send.
-void TunnelWorker::hangs(const std::string& how) {
-  host_.events.add({"worker_hangs", tunnel_, "", how});
-  reason_ = "it hung: " + how;
-  killed_ = true;
-  kill_process(*process_);
+TunnelHealth TunnelWorker::health(const std::string& peer) const {
+  const auto found = paths_.find(peer);
+  if (lifecycle_.alive() && found != paths_.end()) return found->second.health();
+  return {Health::down, false};
+}
+
+std::string TunnelWorker::reason() const {
+  if (!reason_.empty()) return reason_;
+  for (const auto& [peer, path] : paths_)
+    if (path.health().state != Health::up && !path.reason().empty()) return path.reason();
+  return "";
 }
 
 }  // namespace tunorch

@@ -1,15 +1,16 @@
-// One tunnel's worker as the daemon sees it: its process, its control link, its lifecycle and the
-// health of its paths. Starts, stops and adopts it; what follows for the routes is the plan's
-// business.
+// One tunnel's process as the daemon sees it: its lifecycle, its end, and the health of its paths.
+// What is common to our own worker (native_worker) and to other engines' programs (foreign_worker).
+// What follows for the routes is the plan's business.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <functional>
 #include <map>
-#include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "orchestrator/desired.hpp"
 #include "orchestrator/events.hpp"
@@ -18,7 +19,7 @@
 #include "orchestrator/path_health.hpp"
 #include "orchestrator/plan.hpp"
 #include "orchestrator/process.hpp"
-#include "orchestrator/worker_link.hpp"
+#include "routing/link.hpp"
 
 namespace tunorch {
 
@@ -27,6 +28,8 @@ struct WorkerHost {
   Paths paths;
   std::filesystem::path executable;  // tunorch-worker
   EventLog& events;
+  /// Of a device; nothing where there is none.
+  std::function<std::optional<routing::LinkActivity>(const std::string& device)> activity;
 };
 
 class TunnelWorker {
@@ -47,41 +50,55 @@ class TunnelWorker {
   };
 
   TunnelWorker(WorkerHost& host, std::string tunnel, Owner& owner);
+  virtual ~TunnelWorker() = default;
   TunnelWorker(const TunnelWorker&) = delete;
   TunnelWorker& operator=(const TunnelWorker&) = delete;
 
-  /// Takes over the timings; nothing else of a running worker changes.
-  void configure(const DesiredTunnel& wanted);
+  virtual Engine engine() const = 0;
+  /// Takes over the timings; nothing else of a running process changes.
+  virtual void configure(const DesiredTunnel& wanted);
 
-  /// Opens its TUN queues and listening sockets, launches it, sends the spec. All or nothing:
-  /// throws std::runtime_error or std::system_error.
+  /// All or nothing: throws std::runtime_error or std::system_error.
   void start(const DesiredTunnel& wanted);
-  /// A new spec: live where only peers and timings differ, else it stops, and the plan starts it.
-  void change(const DesiredTunnel& wanted);
+  /// It is to serve another spec: live where that can be, else it stops, and the plan starts it.
+  virtual void change(const DesiredTunnel& wanted);
   /// Asks it to stop, and kills it if it has not within a few seconds.
   void stop();
-  /// Connects to a worker an earlier daemon started; false where there is none that answers (one
-  /// that lives but does not answer is killed).
+  /// Takes over a process an earlier daemon started; false where there is none that can be (one
+  /// that lives nevertheless is killed).
   bool adopt();
   /// Counts a failed start as a death, so that backoff and quarantine hold for it too.
   void start_failed(const std::string& reason);
   void reset() { on(WorkerEvent::reset); }
 
-  /// Looks whether it still speaks, and whether time changed its health; `forgive` after a pause of
-  /// our own. A worker that hangs is killed.
+  /// Now and then: whether it still lives well, and whether time changed its health; `forgive`
+  /// after a pause of our own.
   void check(Clock::time_point now, bool forgive);
 
+  /// Peers that echoes through the device may reach, and the sizes to try with each, in bytes; 0 is
+  /// the least.
+  virtual std::map<std::string, std::vector<unsigned>> echoes_due(Clock::time_point now) = 0;
+  struct Echo {
+    unsigned bytes;
+    bool answered;
+    std::chrono::microseconds rtt;
+  };
+  /// What became of a round of them.
+  virtual void echoed(const std::string& peer, const std::vector<Echo>& echoes) = 0;
+
   /// Has it tell these peers; nothing happens where it cannot.
-  void tell(const std::vector<std::string>& peers, const worker::StateWord& word);
+  virtual void tell(const std::vector<std::string>&, const worker::StateWord&) {}
   /// Has it send what is stranded in another tunnel's queues.
-  void carry(const std::vector<int>& queues);
+  virtual void carry(const std::vector<int>&) {}
+  virtual bool can_carry() const { return false; }
   /// Ours, while it runs and after: through them a dead worker's packets can be saved.
-  std::vector<int> queues() const;
+  virtual std::vector<int> queues() const { return {}; }
   /// Says to the kernel that nobody serves the device, which a held queue would hide.
-  void drop_carrier();
+  virtual void drop_carrier() {}
+  virtual std::map<std::string, std::uint64_t> dropped() const { return {}; }
 
   ObservedWorker observed() const { return {lifecycle_.state(), digest_}; }
-  TunnelHealth health(const std::string& peer) const;
+  virtual TunnelHealth health(const std::string& peer) const;
   const Lifecycle& lifecycle() const { return lifecycle_; }
   const std::string& tunnel() const { return tunnel_; }
   /// By peer; of each that ever had a session.
@@ -95,20 +112,22 @@ class TunnelWorker {
   pid_t pid() const { return process_ ? process_->id.pid : 0; }
   /// Why it is not as it should be; empty: it is.
   std::string reason() const;
-  const std::map<std::string, std::uint64_t>& dropped() const { return dropped_; }
 
- private:
+ protected:
+  /// Launches it and calls launched(). Whatever it throws, what it made is taken away by forget().
+  virtual void launch(const DesiredTunnel& wanted) = 0;
+  /// Finds the way back to a process that lives; false where there is none.
+  virtual bool reach() = 0;
+  virtual void ask_to_stop() = 0;
+  /// How it is doing while it runs.
+  virtual void watch(Clock::time_point now, bool forgive) = 0;
+  /// What more is known about its end than how it ended.
+  virtual std::string last_words() { return ""; }
+  /// The process is gone.
+  virtual void forget() = 0;
+
+  void launched(Process process, const std::string& digest);
   void on(WorkerEvent event);
-  void open_queues(int count);
-  int open_streams(int wanted);
-  void watch_exit();
-  void watch_link();
-  void link_closed();
-  void exited();
-  void on_report(const worker::Report& report, std::vector<routing::Fd> fds);
-  void on_session_up(const worker::Report& report);
-  void on_heartbeat(const worker::Report& report);
-  void forget_process();
   void hangs(const std::string& how);
   PathHealth& path(const std::string& peer);
 
@@ -121,21 +140,30 @@ class TunnelWorker {
   bool listener_ = false;
 
   std::optional<Process> process_;
-  std::optional<boost::asio::posix::stream_descriptor> exit_watch_;
-  std::unique_ptr<WorkerLink> link_;
-  std::vector<routing::Fd> queues_;
-  boost::asio::steady_timer due_timer_, kill_timer_;
-
   std::string digest_;
   std::string reason_;
   std::map<std::string, PathHealth> paths_;
   std::map<std::string, worker::SessionReport> sessions_;
   std::map<std::string, worker::SocketReport> sockets_;
-  std::map<std::string, std::uint64_t> dropped_;
-  Clock::time_point heard_{};
-  std::optional<Activity> when_suspected_;  // it has been quiet for a while
-  bool killed_ = false;                     // it hangs: its end is under way
-  bool adopted_unheard_ = false;            // adopted, and no heartbeat told its sessions yet
+  bool killed_ = false;  // it hangs: its end is under way
+
+ private:
+  void watch_exit();
+  void exited();
+  void forget_process();
+
+  std::optional<boost::asio::posix::stream_descriptor> exit_watch_;
+  boost::asio::steady_timer due_timer_, kill_timer_;
+};
+
+/// A process file as launched() writes it: the process, what engine it is of, and its digest.
+struct ProcessFile {
+  ProcessId id;
+  Engine engine = Engine::native;
+  std::string digest;
+
+  std::string text() const;
+  static std::optional<ProcessFile> parse(const std::string& text);
 };
 
 }  // namespace tunorch

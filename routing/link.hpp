@@ -16,6 +16,13 @@ struct Link {
   unsigned txqueuelen = 0;
   bool admin_up = false;
   bool carrier = false;
+  bool multi_queue = false;  // of a TUN
+};
+
+/// What a device is doing (IFLA_CARRIER, IFLA_STATS64). Of a TUN, tx is what its process reads.
+struct LinkActivity {
+  bool carrier = false;
+  std::uint64_t rx_packets = 0, tx_packets = 0, rx_bytes = 0, tx_bytes = 0;
 };
 
 /// A persistent TUN of ours. `alias` marks it: tunorch:<cluster>/<bundle>/<k>.
@@ -25,6 +32,7 @@ struct Tun {
   unsigned mtu = 1500;        // 1280…65535
   unsigned txqueuelen = 500;  // packets
   std::uint32_t owner = 0;    // uid that may attach (TUNSETOWNER); never unset
+  bool multi_queue = true;    // as its process attaches to it: fixed when it is made
 
   bool operator==(const Tun&) const = default;
 };

@@ -67,11 +67,16 @@ unsigned number_of(const nlattr* attribute) {
   return attribute ? nla_get_u32(attribute) : 0;
 }
 
-std::string kind_of(nlattr* link_info) {
-  if (!link_info) return "";
+void parse_kind(nlattr* link_info, Link& link) {
   std::array<nlattr*, IFLA_INFO_MAX + 1> attributes{};
-  if (nla_parse_nested(attributes.data(), IFLA_INFO_MAX, link_info, nullptr) < 0) return "";
-  return text_of(attributes[IFLA_INFO_KIND]);
+  if (!link_info || nla_parse_nested(attributes.data(), IFLA_INFO_MAX, link_info, nullptr) < 0)
+    return;
+  link.kind = text_of(attributes[IFLA_INFO_KIND]);
+  std::array<nlattr*, IFLA_TUN_MAX + 1> tun{};
+  if (link.kind != "tun" || !attributes[IFLA_INFO_DATA] ||
+      nla_parse_nested(tun.data(), IFLA_TUN_MAX, attributes[IFLA_INFO_DATA], nullptr) < 0)
+    return;
+  link.multi_queue = tun[IFLA_TUN_MULTI_QUEUE] && nla_get_u8(tun[IFLA_TUN_MULTI_QUEUE]) != 0;
 }
 
 std::optional<Link> parse_link(nlmsghdr* header) {
@@ -83,12 +88,26 @@ std::optional<Link> parse_link(nlmsghdr* header) {
   link.name = text_of(attributes[IFLA_IFNAME]);
   link.index = info->ifi_index;
   link.alias = text_of(attributes[IFLA_IFALIAS]);
-  link.kind = kind_of(attributes[IFLA_LINKINFO]);
+  parse_kind(attributes[IFLA_LINKINFO], link);
   link.mtu = number_of(attributes[IFLA_MTU]);
   link.txqueuelen = number_of(attributes[IFLA_TXQLEN]);
   link.admin_up = (info->ifi_flags & IFF_UP) != 0;
   link.carrier = attributes[IFLA_CARRIER] && nla_get_u8(attributes[IFLA_CARRIER]) != 0;
   return link;
+}
+
+void parse_activity(nlmsghdr* header, LinkActivity& activity) {
+  LinkAttributes attributes{};
+  if (nlmsg_parse(header, sizeof(ifinfomsg), attributes.data(), IFLA_MAX, nullptr) < 0) return;
+  activity.carrier = attributes[IFLA_CARRIER] && nla_get_u8(attributes[IFLA_CARRIER]) != 0;
+  rtnl_link_stats64 stats{};
+  if (!attributes[IFLA_STATS64]) return;
+  std::memcpy(&stats, nla_data(attributes[IFLA_STATS64]),
+              std::min(sizeof stats, static_cast<std::size_t>(nla_len(attributes[IFLA_STATS64]))));
+  activity.rx_packets = stats.rx_packets;
+  activity.tx_packets = stats.tx_packets;
+  activity.rx_bytes = stats.rx_bytes;
+  activity.tx_bytes = stats.tx_bytes;
 }
 
 // By name, not index: no look-up that could be stale when the message arrives. RTM_SETLINK never
@@ -449,16 +468,18 @@ Decision Netlink::decide(const FlowKey& flow) {
 }
 
 bool Netlink::carrier(const std::string& dev) {
+  return activity(dev).carrier;
+}
+
+LinkActivity Netlink::activity(const std::string& dev) {
   ifinfomsg info{};
   info.ifi_index = static_cast<int>(if_nametoindex(dev.c_str()));
-  bool carrier = false;
+  LinkActivity activity;
   const Answer answer =
-      state_->socket.dump(make_message(RTM_GETLINK, 0, info).get(), [&](nlmsghdr* header) {
-        const auto link = parse_link(header);
-        carrier = link && link->carrier;
-      });
+      state_->socket.dump(make_message(RTM_GETLINK, 0, info).get(),
+                          [&](nlmsghdr* header) { parse_activity(header, activity); });
   if (info.ifi_index == 0 || !answer.ok()) fail("read link " + dev, {ENODEV, answer.reason});
-  return carrier;
+  return activity;
 }
 
 }  // namespace tunorch::routing

@@ -96,6 +96,9 @@ class Netlink {
   /// that matches and the device it picks.
   Decision decide(const FlowKey& flow);
 
+  /// Throws std::system_error (ENODEV) where there is no such device. To ask makes the kernel act
+  /// on a change of its carrier, as with carrier().
+  LinkActivity activity(const std::string& dev);
   /// Whether the device has carrier. To ask makes the kernel act at once on a change that it would
   /// else notice up to a second later (net/core/rtnetlink.c, rtnl_getlink: linkwatch_sync_dev).
   bool carrier(const std::string& dev);

@@ -155,6 +155,7 @@ Message decide_message(const FlowKey& flow, bool whole) {
 
 Message new_route_message(const Route& route, std::uint8_t protocol, int flags) {
   const NlRoute raw = to_nl_identity(route, protocol);
+  if (route.mtu != 0) rtnl_route_set_metric(raw.get(), RTAX_MTU, route.mtu);
   if (route.src) rtnl_route_set_pref_src(raw.get(), to_nl(*route.src).get());
   for (const Nexthop& nexthop : route.nexthops) add_nexthop(raw.get(), nexthop);
   nl_msg* built = nullptr;
@@ -196,6 +197,7 @@ std::optional<Route> parse_route(nlmsghdr* header, std::uint32_t table) {
   route.table = rtnl_route_get_table(raw.get());
   route.metric = rtnl_route_get_priority(raw.get());
   route.src = from_nl(rtnl_route_get_pref_src(raw.get()));
+  rtnl_route_get_metric(raw.get(), RTAX_MTU, &route.mtu);  // as it is where there is none
   route.protocol = rtnl_route_get_protocol(raw.get());
   // An unreachable IPv6 route is shown with dev lo (net/ipv6/route.c, fib6_nh_init).
   if (nlattr* id = nlmsg_find_attr(header, sizeof(rtmsg), rta_nh_id))

@@ -20,6 +20,7 @@ std::string Route::text() const {
   if (table != main_table) text += " table " + std::to_string(table);
   if (src) text += " src " + src->address_text();
   if (metric != 0) text += " metric " + std::to_string(metric);
+  if (mtu != 0) text += " mtu " + std::to_string(mtu);
   if (nexthops.size() > 1)
     for (const Nexthop& nexthop : nexthops)
       text += " nexthop " + way_text(nexthop) + " weight " + std::to_string(nexthop.weight);

@@ -28,6 +28,7 @@ struct Route {
   std::optional<Prefix> src;
   std::vector<Nexthop> nexthops;  // sorted by dev; empty for unreachable, and with a nexthop_id
   std::uint32_t nexthop_id = 0;   // of the nexthop group the route uses (RTA_NH_ID); 0: none
+  unsigned mtu = 0;               // RTAX_MTU; 0: the device's
   std::uint8_t protocol = 0;      // rtm_protocol; ours is the cluster's `protocol`
 
   bool operator==(const Route&) const = default;

@@ -18,6 +18,7 @@ namespace {
 // (EINVAL otherwise; drivers/net/tun.c, tun_set_iff). Kernels before IFF_NO_CARRIER (6.1) ignore
 // the bit: there carrier rises with the first attach.
 constexpr int queue_flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE | IFF_NO_CARRIER;
+constexpr int single_queue_flags = IFF_TUN | IFF_NO_PI | IFF_NO_CARRIER;
 
 constexpr int vnet_header_bytes = 10;  // struct virtio_net_hdr without num_buffers
 
@@ -62,9 +63,10 @@ void set_header_layout(const Fd& queue, const std::string& name) {
 
 }  // namespace
 
-void create_tun(const std::string& name, std::uint32_t owner_uid) {
+void create_tun(const std::string& name, std::uint32_t owner_uid, bool multi_queue) {
   const std::string what = "create TUN " + name;
-  ifreq request = request_for(name, queue_flags | IFF_TUN_EXCL);
+  const int flags = multi_queue ? queue_flags : single_queue_flags;
+  ifreq request = request_for(name, flags | IFF_TUN_EXCL);
   const Fd fd = open_clone_device();
   // IFF_TUN_EXCL: EBUSY for a name that exists, whatever kind of device it is (tun_set_iff).
   if (::ioctl(fd.get(), TUNSETIFF, &request) < 0) fail(errno == EBUSY ? EEXIST : errno, what);

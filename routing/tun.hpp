@@ -9,13 +9,14 @@
 
 namespace tunorch::routing {
 
-/// Makes a persistent multi-queue TUN without carrier. Refuses (EEXIST) a name that exists.
+/// Makes a persistent TUN without carrier: one that takes many queues, as our worker attaches them,
+/// or one, as other programs do. Refuses (EEXIST) a name that exists.
 /// The caller sets the alias next; without it the device is not recognised as ours.
-void create_tun(const std::string& name, std::uint32_t owner_uid);
+void create_tun(const std::string& name, std::uint32_t owner_uid, bool multi_queue = true);
 
-/// Attaches one more queue: non-blocking, close-on-exec, IFF_VNET_HDR with a 10-byte little-endian
-/// header, offloads CSUM|TSO4|TSO6. Attaching does not raise carrier (IFF_NO_CARRIER).
-/// Throws std::system_error naming the device and the step that failed.
+/// Attaches one more queue to a multi-queue TUN: non-blocking, close-on-exec, IFF_VNET_HDR with a
+/// 10-byte little-endian header, offloads CSUM|TSO4|TSO6. Attaching does not raise carrier
+/// (IFF_NO_CARRIER). Throws std::system_error naming the device and the step that failed.
 Fd open_tun_queue(const std::string& name);
 
 /// Whether the queue still belongs to a device: one that was deleted lets go of its queues.

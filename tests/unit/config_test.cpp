@@ -105,7 +105,7 @@ TEST(LoadCluster, ReadsEveryKey) {
   EXPECT_THAT(bundle.dial, ElementsAre("edge"));
   EXPECT_EQ(bundle.port, 65533);
   EXPECT_EQ(bundle.cipher, "chacha20-poly1305");
-  EXPECT_EQ(bundle.link.mtu, 1280U);
+  EXPECT_EQ(bundle.tunnels.front().mtu, 1280U);
   EXPECT_EQ(bundle.link.txqueuelen, 100000U);
   EXPECT_EQ(bundle.sockets.sndbuf_bytes, 4096U);
   EXPECT_EQ(bundle.sockets.rcvbuf_bytes, 1U << 30);
@@ -248,7 +248,7 @@ TEST(LoadCluster, FillsInTheDefaultsOfTheStructs) {
   EXPECT_EQ(given.port, plain.port);
   EXPECT_EQ(given.cipher, plain.cipher);
   EXPECT_EQ(given.streams, plain.streams);
-  EXPECT_EQ(given.link.mtu, plain.link.mtu);
+  EXPECT_EQ(given.tunnels.front().mtu, Tunnel{}.mtu);
   EXPECT_EQ(given.link.txqueuelen, plain.link.txqueuelen);
   EXPECT_EQ(given.sockets.sndbuf_bytes, plain.sockets.sndbuf_bytes);
   EXPECT_EQ(given.sockets.rcvbuf_bytes, plain.sockets.rcvbuf_bytes);

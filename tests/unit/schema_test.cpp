@@ -31,7 +31,7 @@ Json initial_value(const Key& key) {
   if (key.kind == Kind::integer || key.kind == Kind::tunnels)
     return parse_whole(key.initial).value.value();
   if (key.kind == Kind::boolean) return key.initial == "true";
-  if (key.kind == Kind::subnets) return Json::array();
+  if (key.kind == Kind::subnets || key.kind == Kind::command) return Json::array();
   return std::string(key.initial);
 }
 
@@ -88,6 +88,8 @@ Json shape(const Key& key) {
       return {{"oneOf", {text, list_of(key, text)}}};
     case Kind::inner:
     case Kind::subnets:
+      return list_of(key, text);
+    case Kind::command:
       return list_of(key, text);
     case Kind::names: {
       Json names = list_of(key, name);

@@ -1,0 +1,118 @@
+#include "orchestrator/config_engines.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "orchestrator/config_values.hpp"
+#include "orchestrator/engine_command.hpp"
+
+namespace tunorch {
+namespace {
+
+/// TCP cuts a tunnel's bytes as the path wants them.
+constexpr unsigned stream_mtu = 1500;
+/// What fits a path of 1500 with IPv6, UDP and WireGuard's 32 bytes around it (1500 - 40 - 8 - 32);
+/// OpenVPN's header is shorter.
+constexpr unsigned datagram_mtu = 1420;
+
+constexpr std::pair<const char*, Engine> engines[] = {{"native", Engine::native},
+                                                      {"openvpn", Engine::openvpn},
+                                                      {"wireguard", Engine::wireguard},
+                                                      {"command", Engine::command}};
+
+std::vector<std::string> words(const Section& section, const char* name) {
+  std::vector<std::string> all;
+  for (const Section::Item& item : section.list(name)) all.push_back(item.text);
+  return all;
+}
+
+OpenVpnOptions read_openvpn(const Section& section) {
+  return {.binary = section.text("binary"),
+          .tcp = section.text("proto") == "tcp",
+          .ciphers = section.text("ciphers"),
+          .extra_args = words(section, "extra_args")};
+}
+
+WireGuardOptions read_wireguard(const Section& section) {
+  return {.binary = section.text("binary"),
+          .keepalive = std::chrono::floor<std::chrono::seconds>(*section.duration("keepalive"))};
+}
+
+CommandOptions read_command(const Section& section) {
+  CommandOptions command;
+  command.listen = words(section, "listen");
+  command.dial = words(section, "dial");
+  for (const Section::Item& file : section.settings("files")) command.files[file.name] = file.text;
+  command.ready = section.text("ready");
+  command.stop_signal = section.text("stop");
+  command.health = words(section, "health");
+  command.as_root = section.text("user") == "root";
+  return command;
+}
+
+bool serves(const Bundle& bundle, Engine engine) {
+  return std::ranges::find(bundle.tunnels, engine, &Tunnel::engine) != bundle.tunnels.end();
+}
+
+unsigned default_mtu(const Bundle& bundle, Engine engine) {
+  const bool stream = engine == Engine::native || (engine == Engine::openvpn && bundle.openvpn.tcp);
+  return stream ? stream_mtu : datagram_mtu;
+}
+
+void check_words(const std::string& place, const std::vector<std::string>& texts,
+                 const Bundle& bundle, bool listener, Report& report) {
+  for (const std::string& text : texts)
+    if (const std::string fault = template_fault(text, listener && bundle.dial.size() > 1);
+        !fault.empty())
+      report.add(place, fault);
+}
+
+void check_command(const Section& section, const Bundle& bundle, Report& report) {
+  if (!serves(bundle, Engine::command)) return;
+  for (const char* role : {"listen", "dial"})
+    if (!section.has(role))
+      report.add(section.pointer(),
+                 fmt::format("a tunnel of bundle '{}' has the engine command, and the key '{}' is "
+                             "missing: the command line that serves it",
+                             bundle.name, role));
+  const CommandOptions& command = bundle.command;
+  check_words(section.pointer_to("listen"), command.listen, bundle, true, report);
+  check_words(section.pointer_to("dial"), command.dial, bundle, false, report);
+  check_words(section.pointer_to("health"), command.health, bundle, true, report);
+  for (const auto& [name, text] : command.files)
+    check_words(section.pointer_to("files"), {text}, bundle, true, report);
+}
+
+}  // namespace
+
+const char* to_string(Engine engine) {
+  for (const auto& [word, value] : engines)
+    if (engine == value) return word;
+  return "?";
+}
+
+Engine engine_of(const std::string& name) {
+  for (const auto& [word, value] : engines)
+    if (name == word) return value;
+  return Engine::native;
+}
+
+void read_engines(const Section& section, Bundle& bundle, Report& report) {
+  bundle.openvpn = read_openvpn(section.section("openvpn"));
+  bundle.wireguard = read_wireguard(section.section("wireguard"));
+  bundle.command = read_command(section.section("command"));
+  check_command(section.section("command"), bundle, report);
+  for (std::size_t i = 0; i < bundle.tunnels.size(); ++i)
+    if (bundle.tunnels[i].engine == Engine::wireguard && !bundle.tunnels[i].bind.empty())
+      report.add(fmt::format("{}/{}/bind", section.pointer_to("tunnels"), i),
+                 "the wireguard engine cannot dial from a chosen address or device; remove bind");
+  const auto given = static_cast<unsigned>(section.section("link").integer("mtu").value_or(0));
+  for (Tunnel& tunnel : bundle.tunnels) {
+    if (tunnel.mtu == 0) tunnel.mtu = given;
+    if (tunnel.mtu == 0) tunnel.mtu = default_mtu(bundle, tunnel.engine);
+  }
+}
+
+}  // namespace tunorch

@@ -1,0 +1,429 @@
+#include "orchestrator/foreign_worker.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <signal.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <system_error>
+
+namespace tunorch {
+namespace {
+
+namespace fs = std::filesystem;
+using routing::Fd;
+using std::chrono::seconds;
+
+constexpr const char* log_name = "log";
+/// Never ready for so long, it is stopped, and backoff and quarantine hold for it.
+constexpr seconds start_limit{10};
+constexpr seconds look_interval{1};
+/// Asked for its state and silent for so long, its control socket hangs.
+constexpr seconds control_limit{5};
+/// A peer that answered nothing for so long has no session any more.
+constexpr seconds silence_limit{10};
+/// A WireGuard peer that lost its keys answers nothing until a new handshake, which the protocol
+/// begins only after 15 seconds.
+constexpr seconds renewal_interval{2};
+constexpr seconds health_interval{1}, health_limit{5};
+/// What a process prints is kept in memory (/run), so only so much of it.
+constexpr std::uintmax_t max_log_bytes = 1024 * 1024;
+constexpr std::size_t max_words = 300;
+/// So much more than our own echoes: packets that may be too large went out.
+constexpr std::uint64_t large_bytes = 1000;
+constexpr unsigned small_echo_bytes = 28, ipv6_least_mtu = 1280;
+
+constexpr std::pair<const char*, int> signals[] = {{"TERM", SIGTERM}, {"INT", SIGINT},
+                                                   {"QUIT", SIGQUIT}, {"HUP", SIGHUP},
+                                                   {"USR1", SIGUSR1}, {"USR2", SIGUSR2}};
+
+int signal_of(const std::string& name) {
+  for (const auto& [word, number] : signals)
+    if (name == word) return number;
+  return SIGTERM;
+}
+
+void write_file(const fs::path& file, const std::string& text, std::uint32_t user) {
+  const Fd fd(::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd.valid() || ::fchown(fd.get(), user, user) != 0 ||
+      ::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+    throw std::system_error(errno, std::generic_category(), "cannot write " + file.string());
+}
+
+void make_own_dir(const fs::path& dir, std::uint32_t user) {
+  fs::create_directory(dir);
+  if (::chmod(dir.c_str(), 0700) != 0 || ::chown(dir.c_str(), user, user) != 0)
+    throw std::system_error(errno, std::generic_category(), "cannot make folder " + dir.string());
+}
+
+/// The end of a file, by lines.
+std::vector<std::string> last_lines(const fs::path& file) {
+  constexpr std::streamoff most = 4096;
+  std::ifstream in(file, std::ios::binary);
+  in.seekg(0, std::ios::end);
+  const std::streamoff size = in.tellg();
+  in.seekg(std::max<std::streamoff>(size - most, 0));
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(in, line);) {
+    std::erase_if(line, [](unsigned char c) { return c < ' ' || c == 127; });
+    if (!line.empty()) lines.push_back(line);
+  }
+  return lines;
+}
+
+}  // namespace
+
+void ForeignWorker::configure(const DesiredTunnel& wanted) {
+  TunnelWorker::configure(wanted);
+  wanted_ = wanted;
+  std::erase_if(peers_, [&](const auto& one) { return !wanted.link_peers.contains(one.first); });
+  for (const auto& [peer, address] : wanted.link_peers) peers_[peer].mtu.configure(wanted.tun.mtu);
+}
+
+// ---- start and end ----
+
+void ForeignWorker::launch(const DesiredTunnel& wanted) {
+  const std::uint32_t user = wanted.launch.as_root ? 0 : wanted.tun.owner;
+  if (end_strays(wanted.tun.owner) > 0)
+    spdlog::warn("processes were left behind and are ended tunnel={}", tunnel_);
+  const fs::path dir = host_.paths.tunnel_dir(tunnel_);
+  fs::remove_all(dir);
+  make_own_dir(dir, user);
+  write_files(wanted.launch, user);
+  const fs::path log = dir / log_name;
+  const Fd output(::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  if (!output.valid())
+    throw std::system_error(errno, std::generic_category(), "cannot write " + log.string());
+  launched(launch_foreign(host_.io.get_executor(),
+                          {wanted.launch.argv, wanted.launch.environment, dir,
+                           wanted.launch.own_run ? dir : fs::path(), user, output.get()}),
+           wanted.spec.digest);
+  started_ = Clock::now();
+}
+
+void ForeignWorker::write_files(const Launch& launch, std::uint32_t user) {
+  const fs::path dir = host_.paths.tunnel_dir(tunnel_);
+  for (const LaunchFile& file : launch.files) {
+    fs::path folder = dir;
+    for (const fs::path& part : fs::path(file.name).parent_path())
+      make_own_dir(folder /= part, user);
+    write_file(dir / file.name, file.text, user);
+  }
+}
+
+/// Its sessions are found again by echoes; until then the routes stay as they are.
+bool ForeignWorker::reach() {
+  configured_ = true;
+  started_ = Clock::now();
+  for (auto& [peer, one] : peers_) {
+    one.answered_ = started_;
+    path(peer).session_up(Health::unknown, started_);
+    sessions_[peer].peer = peer;
+  }
+  return fs::exists(host_.paths.tunnel_dir(tunnel_));
+}
+
+void ForeignWorker::ask_to_stop() {
+  if (engine_ == Engine::openvpn && control_ && !control_->is_closed() && !control_failed_)
+    control_->send(openvpn_farewell);
+  else
+    signal_process(*process_, signal_of(wanted_.launch.stop_signal));
+}
+
+void ForeignWorker::forget() {
+  control_.reset();
+  heard_.clear();
+  configured_ = control_failed_ = false;
+  openvpn_ = {};
+  wireguard_ = {};
+  if (health_) kill_process(*health_);
+  health_.reset();
+  health_verdict_ = Dampener(3, 3, Health::up);
+  for (auto& [peer, one] : peers_) one.mtu.reset();
+  activity_ = {};
+  if (wanted_.tun.owner >= worker_uid_base) end_strays(wanted_.tun.owner);
+  std::error_code ignored;
+  fs::remove_all(host_.paths.tunnel_dir(tunnel_), ignored);
+}
+
+/// What it printed last says mostly why it ended.
+std::string ForeignWorker::last_words() {
+  std::vector<std::string> lines = last_lines(host_.paths.tunnel_dir(tunnel_) / log_name);
+  std::erase_if(lines, [](const std::string& line) {
+    return line.find("Exiting due to fatal error") != line.npos ||
+           line.find("Use --help for more information") != line.npos;
+  });
+  const auto activity = host_.activity(tunnel_);
+  if (activity && activity->carrier)
+    return "it went into the background: it has to stay in the foreground, or nobody can watch it";
+  return lines.empty() ? "" : lines.back().substr(0, max_words);
+}
+
+// ---- while it runs ----
+
+void ForeignWorker::watch(Clock::time_point now, bool) {
+  if (lifecycle_.state() == WorkerState::starting) watch_start(now);
+  if (lifecycle_.state() != WorkerState::running || now < next_look_) return;
+  next_look_ = now + look_interval;
+  look_around(now);
+}
+
+void ForeignWorker::watch_start(Clock::time_point now) {
+  connect_control();
+  if (is_ready()) {
+    reason_.clear();
+    on(WorkerEvent::ready);
+    owner_.changed(*this);
+  } else if (now - started_ > start_limit) {
+    const auto lines = last_lines(host_.paths.tunnel_dir(tunnel_) / log_name);
+    hangs(fmt::format("not ready after {} seconds{}", start_limit.count(),
+                      lines.empty() ? "" : ": " + lines.back().substr(0, max_words)));
+  }
+}
+
+bool ForeignWorker::is_ready() {
+  if (engine_ == Engine::wireguard && !configured_) return false;
+  // A dialer takes its device only when the listener has answered.
+  if (engine_ == Engine::openvpn && !openvpn_.state.empty()) return true;
+  if (wanted_.launch.ready.empty()) {
+    const auto activity = host_.activity(tunnel_);
+    return activity && activity->carrier;
+  }
+  const auto text = read_text(host_.paths.tunnel_dir(tunnel_) / log_name);
+  return text && text->find(wanted_.launch.ready) != text->npos;
+}
+
+void ForeignWorker::look_around(Clock::time_point now) {
+  connect_control();
+  if (control_ && !control_failed_) {
+    if (heard_.size() > max_log_bytes) heard_.clear();
+    const bool silent = asked_ != Clock::time_point{} && now - asked_ > control_limit;
+    if (silent) {
+      control_failed_ = true;
+      host_.events.add({"control_silent", tunnel_, "",
+                        "its control socket does not answer; echoes alone tell how it is"});
+    } else if (engine_ == Engine::openvpn) {
+      control_->send(openvpn_questions);
+    } else {
+      control_->send(wireguard_question);
+    }
+    if (asked_ == Clock::time_point{}) asked_ = now;
+  }
+  take_counters();
+  end_silent_sessions(now);
+  check_health_command(now);
+  // A program that appends goes on at the new end.
+  const fs::path log = host_.paths.tunnel_dir(tunnel_) / log_name;
+  std::error_code gone;
+  if (fs::file_size(log, gone) > max_log_bytes && !gone) fs::resize_file(log, 0, gone);
+}
+
+/// After an adoption, at the start, and when it was closed.
+void ForeignWorker::connect_control() {
+  if (control_ && !control_->is_closed()) return;
+  if (engine_ == Engine::command) return;
+  const fs::path dir = host_.paths.tunnel_dir(tunnel_);
+  const fs::path socket =
+      dir / (engine_ == Engine::openvpn ? openvpn_management : wireguard_socket(tunnel_));
+  try {
+    control_ = std::make_unique<EngineControl>(host_.io, socket,
+                                               [this](std::string_view text) { hear(text); });
+  } catch (const std::exception&) {
+    return;  // not yet
+  }
+  heard_.clear();
+  asked_ = {};
+  control_failed_ = false;
+  if (engine_ == Engine::openvpn) control_->send(openvpn_greeting);
+  if (engine_ == Engine::wireguard && !configured_) control_->send(wanted_.launch.control);
+}
+
+void ForeignWorker::hear(std::string_view text) {
+  heard_ += text;
+  if (engine_ == Engine::openvpn)
+    hear_openvpn();
+  else
+    hear_wireguard();
+}
+
+void ForeignWorker::hear_openvpn() {
+  for (auto end = heard_.find('\n'); end != heard_.npos; end = heard_.find('\n')) {
+    if (openvpn_.hear(std::string_view(heard_).substr(0, end))) asked_ = {};
+    heard_.erase(0, end + 1);
+  }
+}
+
+void ForeignWorker::hear_wireguard() {
+  for (auto end = heard_.find("\n\n"); end != heard_.npos; end = heard_.find("\n\n")) {
+    const WireGuardState state = read_wireguard(std::string_view(heard_).substr(0, end + 1));
+    heard_.erase(0, end + 2);
+    asked_ = {};
+    if (!configured_ && state.error != 0) {
+      hangs(fmt::format("it refuses its configuration (errno {})", -state.error));
+      return;
+    }
+    configured_ = true;
+    if (!state.peers.empty()) wireguard_ = state;
+  }
+}
+
+/// Per peer where the engine counts so, else the device's.
+void ForeignWorker::take_counters() {
+  for (auto& [peer, session] : sessions_) {
+    if (engine_ == Engine::wireguard && wanted_.launch.peer_names.contains(peer)) {
+      const auto found = wireguard_.peers.find(wanted_.launch.peer_names.at(peer));
+      if (found == wireguard_.peers.end()) continue;
+      session.address = found->second.address;
+      session.rx_bytes = found->second.rx_bytes;
+      session.tx_bytes = found->second.tx_bytes;
+    } else if (engine_ == Engine::openvpn && listener_) {
+      const auto found = openvpn_.clients.find(peer);
+      if (found == openvpn_.clients.end()) continue;
+      session.address = found->second.address;
+      session.rx_bytes = found->second.rx_bytes;
+      session.tx_bytes = found->second.tx_bytes;
+    } else {
+      if (!listener_)
+        session.address = openvpn_.remote.empty()
+                              ? fmt::format("{}:{}", wanted_.spec.address, wanted_.spec.port)
+                              : openvpn_.remote;
+      if (sessions_.size() > 1) continue;
+      session.rx_bytes = activity_.rx_bytes;
+      session.tx_bytes = activity_.tx_bytes;
+    }
+  }
+  // Why there is no session, in the engine's words.
+  if (engine_ == Engine::openvpn && sessions_.empty() && !listener_ && !openvpn_.state.empty())
+    reason_ = "openvpn is in state " + openvpn_.state +
+              (openvpn_.detail.empty() ? "" : " (" + openvpn_.detail + ")");
+}
+
+// ---- echoes ----
+
+std::map<std::string, std::vector<unsigned>> ForeignWorker::echoes_due(Clock::time_point now) {
+  std::map<std::string, std::vector<unsigned>> due;
+  if (lifecycle_.state() != WorkerState::running) return due;
+  const auto activity = host_.activity(tunnel_);
+  if (!activity) return due;
+  const std::uint64_t sent = activity->tx_bytes - activity_.tx_bytes;
+  const bool large_sent = activity_.carrier && sent > echo_bytes_ + large_bytes;
+  for (auto& [peer, one] : peers_) {
+    // The device's packets are the peer's only where there is no other.
+    const bool alone = peers_.size() == 1;
+    one.rx_packets += alone ? activity->rx_packets - activity_.rx_packets : 0;
+  }
+  activity_ = *activity;
+  echo_bytes_ = 0;
+  for (auto& [peer, one] : peers_) {
+    std::vector<unsigned>& sizes = due[peer];
+    sizes.push_back(0);
+    if (sessions_.contains(peer))
+      for (const unsigned size : one.mtu.next(now, large_sent)) sizes.push_back(size);
+    for (const unsigned size : sizes) echo_bytes_ += std::max(size, small_echo_bytes);
+  }
+  return due;
+}
+
+void ForeignWorker::echoed(const std::string& peer, const std::vector<Echo>& echoes) {
+  const auto found = peers_.find(peer);
+  if (found == peers_.end() || lifecycle_.state() != WorkerState::running) return;
+  const auto now = Clock::now();
+  const bool answered = std::ranges::any_of(echoes, &Echo::answered);
+  const TunnelHealth before = health(peer);
+  if (answered) {
+    found->second.answered_ = now;
+    if (!sessions_.contains(peer)) {
+      reason_.clear();
+      sessions_[peer].peer = peer;
+      found->second.mtu.reset();
+      path(peer).session_up(Health::down, now);
+      take_counters();
+      host_.events.add({"session_up", tunnel_, peer, sessions_[peer].address});
+    }
+  }
+  if (!sessions_.contains(peer)) return;
+  std::vector<std::pair<unsigned, bool>> sizes;
+  for (const Echo& echo : echoes) {
+    if (echo.bytes != 0) sizes.emplace_back(echo.bytes, echo.answered);
+    if (echo.bytes == 0 && echo.answered)
+      sessions_[peer].rtt_us = static_cast<std::uint32_t>(echo.rtt.count());
+  }
+  found->second.mtu.answered(sizes, answered);
+  judge_mtu(peer, now);
+  path(peer).heartbeat({{answered}, found->second.rx_packets}, now);
+  if (health(peer) != before) owner_.changed(*this);
+  if (!answered && engine_ == Engine::wireguard && !listener_ && control_ &&
+      now - found->second.answered_ > renewal_interval && now - renewed_ > renewal_interval) {
+    renewed_ = now;
+    control_->send(wanted_.launch.control);
+  }
+}
+
+void ForeignWorker::judge_mtu(const std::string& peer, Clock::time_point now) {
+  const PathMtu& mtu = peers_.at(peer).mtu;
+  PathHealth& path = this->path(peer);
+  const unsigned before = path.health().mtu;
+  std::string unfit;
+  if (!mtu.known())
+    unfit = "its path's MTU is not known yet";
+  else if (*mtu.known() == 0)
+    unfit = "its path carries small packets only";
+  else if (wanted_.carries_v6 && *mtu.known() < ipv6_least_mtu)
+    unfit = fmt::format("its path carries packets of {} bytes, and IPv6 needs {}", *mtu.known(),
+                        ipv6_least_mtu);
+  // What is adopted stays as it is until it is known.
+  if (path.health().state == Health::unknown && !mtu.known()) unfit.clear();
+  path.mtu(mtu.lowered(), unfit, now);
+  if (path.health().mtu == before) return;
+  host_.events.add({mtu.lowered() != 0 ? "mtu_lowered" : "mtu_restored", tunnel_, peer,
+                    fmt::format("its path carries packets of {} bytes", *mtu.known())});
+}
+
+void ForeignWorker::end_silent_sessions(Clock::time_point now) {
+  std::vector<std::string> silent;
+  for (const auto& [peer, session] : sessions_)
+    if (const auto found = peers_.find(peer);
+        found == peers_.end() || now - found->second.answered_ > silence_limit)
+      silent.push_back(peer);
+  for (const std::string& peer : silent) {
+    reason_ = fmt::format("no echo was answered for {} seconds", silence_limit.count());
+    sessions_.erase(peer);
+    path(peer).session_down(false, now);
+    host_.events.add({"session_down", tunnel_, peer, reason_});
+  }
+  if (!silent.empty()) owner_.changed(*this);
+}
+
+// ---- the health command ----
+
+void ForeignWorker::check_health_command(Clock::time_point now) {
+  if (wanted_.launch.health.empty()) return;
+  std::optional<bool> healthy;
+  if (health_ && ended_within(*health_, milliseconds(0))) {
+    healthy = exit_reason(*health_) == "exited with status 0";
+    health_.reset();
+  } else if (health_ && now - health_since_ > health_limit) {
+    kill_process(*health_);
+  }
+  if (healthy) {
+    const bool up = health_verdict_.observe(*healthy) != Health::down;
+    for (auto& [peer, session] : sessions_) path(peer).targets(up, now);
+    owner_.changed(*this);
+  }
+  if (health_) return;
+  try {
+    const std::uint32_t user = wanted_.launch.as_root ? 0 : wanted_.tun.owner;
+    const fs::path dir = host_.paths.tunnel_dir(tunnel_);
+    const Fd output(::open((dir / log_name).c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
+    health_ = launch_foreign(host_.io.get_executor(),
+                             {wanted_.launch.health, {}, dir, fs::path(), user, output.get()});
+    health_since_ = now;
+  } catch (const std::exception& error) {
+    reason_ = std::string("its health command: ") + error.what();
+  }
+}
+
+}  // namespace tunorch

@@ -1,0 +1,72 @@
+// A tunnel served by another engine's program: its folder and files, what its control socket says,
+// and the echoes through its device, which tell whether it carries and how much.
+#pragma once
+
+#include <memory>
+#include <set>
+
+#include "orchestrator/engine_control.hpp"
+#include "orchestrator/engine_openvpn.hpp"
+#include "orchestrator/engine_wireguard.hpp"
+#include "orchestrator/path_mtu.hpp"
+#include "orchestrator/tunnel_worker.hpp"
+
+namespace tunorch {
+
+class ForeignWorker final : public TunnelWorker {
+ public:
+  ForeignWorker(WorkerHost& host, std::string tunnel, Owner& owner, Engine engine)
+      : TunnelWorker(host, std::move(tunnel), owner), engine_(engine) {}
+
+  Engine engine() const override { return engine_; }
+  void configure(const DesiredTunnel& wanted) override;
+  std::map<std::string, std::vector<unsigned>> echoes_due(Clock::time_point now) override;
+  void echoed(const std::string& peer, const std::vector<Echo>& echoes) override;
+
+ private:
+  void launch(const DesiredTunnel& wanted) override;
+  bool reach() override;
+  void ask_to_stop() override;
+  void watch(Clock::time_point now, bool forgive) override;
+  std::string last_words() override;
+  void forget() override;
+
+  void write_files(const Launch& launch, std::uint32_t user);
+  void watch_start(Clock::time_point now);
+  bool is_ready();
+  void look_around(Clock::time_point now);
+  void connect_control();
+  void hear(std::string_view text);
+  void hear_openvpn();
+  void hear_wireguard();
+  void take_counters();
+  void check_health_command(Clock::time_point now);
+  void judge_mtu(const std::string& peer, Clock::time_point now);
+  void end_silent_sessions(Clock::time_point now);
+
+  struct Peer {
+    PathMtu mtu;
+    Clock::time_point answered_{};
+    std::uint64_t rx_packets = 0;
+  };
+
+  Engine engine_;
+  DesiredTunnel wanted_;
+  std::map<std::string, Peer> peers_;
+  Clock::time_point started_{}, next_look_{}, asked_{}, renewed_{};
+
+  std::unique_ptr<EngineControl> control_;
+  std::string heard_;        // of the control socket, a part of an answer
+  bool configured_ = false;  // wireguard: it took its keys and peers
+  bool control_failed_ = false;
+  OpenVpnState openvpn_;
+  WireGuardState wireguard_;
+
+  routing::LinkActivity activity_;  // at the last round of echoes
+  std::uint64_t echo_bytes_ = 0;    // that we have sent since
+  std::optional<Process> health_;   // the health command that runs
+  Clock::time_point health_since_{}, next_health_{};
+  Dampener health_verdict_{3, 3, Health::up};
+};
+
+}  // namespace tunorch

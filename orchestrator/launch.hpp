@@ -1,0 +1,33 @@
+// How a foreign process is to be started, told apart from starting it: plain data, made by the
+// engines (engine_openvpn, engine_wireguard, engine_command), done by foreign_worker.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace tunorch {
+
+struct LaunchFile {
+  std::string name;  // below the process's folder; folders in it are made
+  std::string text;
+
+  bool operator==(const LaunchFile&) const = default;
+};
+
+struct Launch {
+  std::vector<std::string> argv;                  // the program in $PATH unless it has a slash
+  std::vector<std::string> environment;           // NAME=value, besides a plain PATH
+  std::vector<LaunchFile> files;                  // mode 0600, of the process's user
+  std::string control;                            // what its control socket is told first; a secret
+  std::map<std::string, std::string> peer_names;  // what the program calls each node, where not so
+  std::string ready;                // in a line it prints; empty: its device's carrier
+  std::vector<std::string> health;  // a command to run now and then; empty: none
+  std::string stop_signal = "TERM";
+  bool as_root = false;
+  bool own_run = false;  // the folder is /run to it
+
+  bool operator==(const Launch&) const = default;
+};
+
+}  // namespace tunorch
