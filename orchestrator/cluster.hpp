@@ -44,9 +44,10 @@ struct WireGuardOptions {
 
 /// Any program. Words and files may hold {dev}, {port} and so on: engine_command.hpp lists them.
 struct CommandOptions {
-  std::vector<std::string> listen, dial;     // words; the first is the program
-  std::map<std::string, std::string> files;  // by name, in the tunnel's folder
-  std::string ready;                         // a part of a line it prints; empty: carrier is enough
+  std::vector<std::string> listen, dial;      // words; the first is the program
+  std::map<std::string, std::string> files;   // by name, in the tunnel's folder
+  std::map<std::string, std::string> copies;  // by name in that folder: paths of files of the host
+  std::string ready;  // a part of a line it prints; empty: carrier is enough
   std::string stop_signal = "TERM";
   std::vector<std::string> health;  // words; exit status 0 is healthy; empty: none
   bool as_root = false;             // else as the tunnel's own user

@@ -45,6 +45,7 @@ CommandOptions read_command(const Section& section) {
   command.listen = words(section, "listen");
   command.dial = words(section, "dial");
   for (const Section::Item& file : section.settings("files")) command.files[file.name] = file.text;
+  for (const Section::Item& copy : section.settings("copy")) command.copies[copy.name] = copy.text;
   command.ready = section.text("ready");
   command.stop_signal = section.text("stop");
   command.health = words(section, "health");
@@ -83,6 +84,8 @@ void check_command(const Section& section, const Bundle& bundle, Report& report)
   check_words(section.pointer_to("health"), command.health, bundle, true, report);
   for (const auto& [name, text] : command.files)
     check_words(section.pointer_to("files"), {text}, bundle, true, report);
+  for (const auto& [name, path] : command.copies)
+    check_words(section.pointer_to("copy"), {path}, bundle, true, report);
 }
 
 }  // namespace

@@ -25,6 +25,10 @@ constexpr std::string_view node_text =
     "and not 'ca'";
 // dev_valid_name() in net/core/dev.c takes more; what it takes beyond this nobody wants to quote.
 constexpr std::string_view device_pattern = R"(^[A-Za-z0-9_][A-Za-z0-9._@+-]{0,14}$)";
+constexpr std::string_view file_pattern =
+    "^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,63}){0,3}$";
+constexpr std::string_view file_text =
+    "a file's name, 1 to 64 of letters, digits and . _ -, or a path of up to four";
 constexpr std::string_view program_pattern = R"(^[^\s].{0,254}$)";
 constexpr std::string_view program_text = "a program's name or path, at most 255 bytes";
 constexpr std::string_view device_text = "a device name: 1 to 15 of letters, digits and . _ @ + -";
@@ -109,10 +113,13 @@ constexpr Key table[] = {
    .sentence = "The dialers' command line; needed where the engine is command, none unless "
                "given."},
   {.path = "bundles/*/command/files", .kind = Kind::settings, .min = 0, .max = 64,
-   .pattern = "^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,63}){0,3}$",
-   .words = "a file's name, 1 to 64 of letters, digits and . _ -, or a path of up to four",
+   .pattern = file_pattern, .words = file_text,
    .sentence = "Files written into {dir} before it starts, by name, filled in like the command "
                "lines."},
+  {.path = "bundles/*/command/copy", .kind = Kind::settings, .min = 0, .max = 64,
+   .pattern = file_pattern, .words = file_text,
+   .sentence = "Files of the host that are copied into {dir} before it starts, for it alone to "
+               "read: keys. By name, with the path, filled in, relative to the cluster file."},
   {.path = "bundles/*/command/ready", .kind = Kind::text, .pattern = "^.{1,255}$",
    .words = "1 to 255 bytes",
    .sentence = "It is ready when it printed a line with this text; when its device has carrier "

@@ -10,7 +10,7 @@ namespace tunorch {
 namespace {
 
 constexpr const char* known[] = {
-    "dev", "dir", "port", "local", "peer", "mtu", "link_local_addr", "link_peer_addr"};
+    "dev", "dir", "node", "port", "local", "peer", "mtu", "link_local_addr", "link_peer_addr"};
 
 /// Calls `literal` with each piece of text and `name` with each name in braces. False where a brace
 /// has no other.
@@ -53,6 +53,7 @@ Values values_of(const DesiredTunnel& tunnel, const std::filesystem::path& dir) 
   const std::string any = tunnel.endpoint.find(':') == std::string::npos ? "0.0.0.0" : "::";
   Values values{{"dev", tunnel.name},
                 {"dir", dir.string()},
+                {"node", spec.node},
                 {"port", std::to_string(spec.port)},
                 {"mtu", std::to_string(tunnel.tun.mtu)},
                 {"link_local_addr", tunnel.link_address.address_text()}};
@@ -81,7 +82,16 @@ std::string template_fault(const std::string& text, bool many_peers) {
   return fault;
 }
 
-Launch command_launch(const DesiredTunnel& tunnel, const std::filesystem::path& dir) {
+std::map<std::string, std::string> command_copies(const DesiredTunnel& tunnel,
+                                                  const std::filesystem::path& dir) {
+  const Values values = values_of(tunnel, dir);
+  std::map<std::string, std::string> paths;
+  for (const auto& [name, path] : tunnel.command.copies) paths[name] = fill_in(path, values);
+  return paths;
+}
+
+Launch command_launch(const DesiredTunnel& tunnel, const std::filesystem::path& dir,
+                      const std::map<std::string, std::string>& copies) {
   const CommandOptions& options = tunnel.command;
   const Values values = values_of(tunnel, dir);
   const auto filled = [&](const std::vector<std::string>& words) {
@@ -93,6 +103,7 @@ Launch command_launch(const DesiredTunnel& tunnel, const std::filesystem::path& 
   launch.argv = filled(tunnel.spec.listener ? options.listen : options.dial);
   for (const auto& [name, text] : options.files)
     launch.files.push_back({name, fill_in(text, values)});
+  for (const auto& [name, text] : copies) launch.files.push_back({name, text});
   launch.ready = options.ready;
   launch.health = filled(options.health);
   launch.stop_signal = options.stop_signal;

@@ -174,10 +174,10 @@ std::string status_table(const json& status) {
                         bundle.at("name").get<std::string>(), bundle.at("role").get<std::string>(),
                         bundle.at("state").get<std::string>(), bundle.at("live").get<int>(),
                         bundle.at("tunnels").size());
-    std::vector<Row> rows{{"TUNNEL", "WORKER", "PID", "HEALTH", "WEIGHT", "RTT", "SENT", "RECEIVED",
-                           "RESTARTS", "REASON"}};
+    std::vector<Row> rows{{"TUNNEL", "ENGINE", "WORKER", "PID", "HEALTH", "WEIGHT", "RTT", "SENT",
+                           "RECEIVED", "RESTARTS", "REASON"}};
     for (const json& tunnel : bundle.at("tunnels"))
-      rows.push_back({tunnel.at("name"), tunnel.at("worker"),
+      rows.push_back({tunnel.at("name"), tunnel.at("engine"), tunnel.at("worker"),
                       tunnel.at("pid") == 0 ? "-" : std::to_string(tunnel.at("pid").get<int>()),
                       tunnel.at("drain") == "no" ? tunnel.at("health") : tunnel.at("drain"),
                       std::to_string(tunnel.at("weight").get<unsigned>()),

@@ -40,6 +40,17 @@ std::vector<std::filesystem::path> worker_files(const Paths& paths,
   return files;
 }
 
+std::map<std::string, std::string> read_all(const std::map<std::string, std::string>& paths) {
+  std::map<std::string, std::string> texts;
+  for (const auto& [name, path] : paths) {
+    const auto text = read_text(path);
+    if (!text)
+      throw std::runtime_error("cannot read " + path + ": `copy` in the cluster file names it");
+    texts[name] = *text;
+  }
+  return texts;
+}
+
 }  // namespace
 
 Supervisor::Supervisor(boost::asio::io_context& io, Paths paths,
@@ -90,7 +101,7 @@ void Supervisor::add_keys(const Cluster& cluster, const NodeKeys& keys,
       break;
     }
     case Engine::command:
-      tunnel.launch = command_launch(tunnel, dir);
+      tunnel.launch = command_launch(tunnel, dir, read_all(command_copies(tunnel, dir)));
   }
   tunnel.spec.digest = digest_of(tunnel.launch);
 }
