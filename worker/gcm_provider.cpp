@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <cstring>
 #include <new>
+#include <vector>
 
 namespace tunorch::worker {
 namespace {
@@ -205,7 +206,22 @@ int init(const OSSL_CORE_HANDLE*, const OSSL_DISPATCH*, const OSSL_DISPATCH** ou
   return 1;
 }
 
-bool load() {
+/// Handed back before OpenSSL's own clean-up, which would lose them: that is registered first.
+struct Loaded {
+  std::vector<OSSL_PROVIDER*> providers;
+
+  Loaded() { OPENSSL_init_crypto(OPENSSL_INIT_ADD_ALL_CIPHERS, nullptr); }
+  ~Loaded() {
+    for (OSSL_PROVIDER* provider : providers) OSSL_PROVIDER_unload(provider);
+  }
+  bool add(const char* name) {
+    OSSL_PROVIDER* provider = OSSL_PROVIDER_load(nullptr, name);
+    if (provider) providers.push_back(provider);
+    return provider != nullptr;
+  }
+};
+
+bool load(Loaded& loaded) {
   constexpr std::uint64_t vectors =
       IMB_FEATURE_VAES | IMB_FEATURE_VPCLMULQDQ | IMB_FEATURE_AVX512_SKX;
   IMB_MGR* manager = alloc_mb_mgr(0);
@@ -216,8 +232,8 @@ bool load() {
   }
   // With one that is loaded by hand, OpenSSL's own is no longer loaded by itself.
   if (library && imb_get_errno(manager) == 0 &&
-      OSSL_PROVIDER_add_builtin(nullptr, "tunorch", init) == 1 &&
-      OSSL_PROVIDER_load(nullptr, "default") && OSSL_PROVIDER_load(nullptr, "tunorch"))
+      OSSL_PROVIDER_add_builtin(nullptr, "tunorch", init) == 1 && loaded.add("default") &&
+      loaded.add("tunorch"))
     return true;
   library = nullptr;
   free_mb_mgr(manager);
@@ -227,7 +243,8 @@ bool load() {
 }  // namespace
 
 const char* load_gcm_provider() {
-  static const bool loaded = load();
+  static Loaded providers;
+  static const bool loaded = load(providers);
   return loaded ? "?provider=tunorch" : nullptr;
 }
 
