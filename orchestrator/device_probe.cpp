@@ -30,12 +30,12 @@ routing::Fd open_socket() {
   return fd;
 }
 
-/// RFC 1071, over whole 16-bit words.
+/// RFC 1071.
 std::uint16_t checksum(const std::vector<char>& bytes) {
   std::uint32_t sum = 0;
-  for (std::size_t at = 0; at + 1 < bytes.size(); at += 2) {
-    std::uint16_t word = 0;
-    std::memcpy(&word, bytes.data() + at, sizeof word);
+  for (std::size_t at = 0; at < bytes.size(); at += 2) {
+    std::uint16_t word = 0;  // an odd byte at the end counts as followed by a zero
+    std::memcpy(&word, bytes.data() + at, std::min(sizeof word, bytes.size() - at));
     sum += word;
   }
   sum = (sum & 0xffff) + (sum >> 16);
@@ -80,7 +80,6 @@ void DeviceProbe::send(unsigned index, const routing::Prefix& source, const Echo
                        std::uint16_t sequence) {
   constexpr unsigned least = sizeof(iphdr) + sizeof(icmphdr);
   std::vector<char> packet(std::max(echo.bytes, least) - sizeof(iphdr));
-  packet.resize(packet.size() & ~std::size_t{1});
   icmphdr header{};
   header.type = ICMP_ECHO;
   header.un.echo.id = htons(identifier_);

@@ -34,6 +34,9 @@ constexpr std::uintmax_t max_log_bytes = 1024 * 1024;
 constexpr std::size_t max_words = 300;
 /// So much more than our own echoes: packets that may be too large went out.
 constexpr std::uint64_t large_bytes = 1000;
+/// Of a round that hurries: so long, and so many round trips.
+constexpr milliseconds hurry{100};
+constexpr int hurry_trips = 4;
 constexpr unsigned small_echo_bytes = 28, ipv6_least_mtu = 1280;
 
 constexpr std::pair<const char*, int> signals[] = {{"TERM", SIGTERM}, {"INT", SIGINT},
@@ -68,8 +71,8 @@ std::vector<std::string> last_lines(const fs::path& file) {
   in.seekg(std::max<std::streamoff>(size - most, 0));
   std::vector<std::string> lines;
   for (std::string line; std::getline(in, line);) {
-    std::erase_if(line, [](unsigned char c) { return c < ' ' || c == 127; });
-    if (!line.empty()) lines.push_back(line);
+    std::erase_if(line, [](unsigned char c) { return c < ' ' || c >= 127; });
+    if (line.find_first_not_of(' ') != line.npos) lines.push_back(line);
   }
   return lines;
 }
@@ -308,20 +311,25 @@ std::map<std::string, std::vector<unsigned>> ForeignWorker::echoes_due(Clock::ti
   if (lifecycle_.state() != WorkerState::running) return due;
   const auto activity = host_.activity(tunnel_);
   if (!activity) return due;
+  // What was received is taken off: the peer's echoes are answered at their own size, and each end
+  // would take the other's looks for traffic for ever.
   const std::uint64_t sent = activity->tx_bytes - activity_.tx_bytes;
-  const bool large_sent = activity_.carrier && sent > echo_bytes_ + large_bytes;
+  const std::uint64_t received = activity->rx_bytes - activity_.rx_bytes;
+  const bool large_sent =
+      activity_.carrier && sent + answered_bytes_ > received + echo_bytes_ + large_bytes;
   for (auto& [peer, one] : peers_) {
     // The device's packets are the peer's only where there is no other.
     const bool alone = peers_.size() == 1;
     one.rx_packets += alone ? activity->rx_packets - activity_.rx_packets : 0;
   }
   activity_ = *activity;
-  echo_bytes_ = 0;
+  echo_bytes_ = answered_bytes_ = 0;
   for (auto& [peer, one] : peers_) {
     std::vector<unsigned>& sizes = due[peer];
     sizes.push_back(0);
     if (sessions_.contains(peer))
       for (const unsigned size : one.mtu.next(now, large_sent)) sizes.push_back(size);
+    one.large_under_way = sizes.size() > 1;
     for (const unsigned size : sizes) echo_bytes_ += std::max(size, small_echo_bytes);
   }
   return due;
@@ -344,6 +352,8 @@ void ForeignWorker::echoed(const std::string& peer, const std::vector<Echo>& ech
       host_.events.add({"session_up", tunnel_, peer, sessions_[peer].address});
     }
   }
+  for (const Echo& echo : echoes)
+    if (echo.answered) answered_bytes_ += std::max(echo.bytes, small_echo_bytes);
   if (!sessions_.contains(peer)) return;
   std::vector<std::pair<unsigned, bool>> sizes;
   for (const Echo& echo : echoes) {
@@ -353,13 +363,26 @@ void ForeignWorker::echoed(const std::string& peer, const std::vector<Echo>& ech
   }
   found->second.mtu.answered(sizes, answered);
   judge_mtu(peer, now);
-  path(peer).heartbeat({{answered}, found->second.rx_packets}, now);
+  // A hurried round that was not answered was only short.
+  if (answered || !found->second.large_under_way)
+    path(peer).heartbeat({{answered}, found->second.rx_packets}, now);
   if (health(peer) != before) owner_.changed(*this);
   if (!answered && engine_ == Engine::wireguard && !listener_ && control_ &&
       now - found->second.answered_ > renewal_interval && now - renewed_ > renewal_interval) {
     renewed_ = now;
     control_->send(wanted_.launch.control);
   }
+}
+
+/// Large packets wait for it: then the round is as short as the round trip allows.
+milliseconds ForeignWorker::echo_time() const {
+  const milliseconds whole = TunnelWorker::echo_time();
+  milliseconds least = whole;
+  for (const auto& [peer, one] : peers_)
+    if (const auto session = sessions_.find(peer);
+        session != sessions_.end() && session->second.rtt_us != 0 && one.large_under_way)
+      least = std::min(least, hurry + milliseconds(hurry_trips * session->second.rtt_us / 1000));
+  return least;
 }
 
 void ForeignWorker::judge_mtu(const std::string& peer, Clock::time_point now) {

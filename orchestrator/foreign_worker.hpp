@@ -22,6 +22,7 @@ class ForeignWorker final : public TunnelWorker {
   void configure(const DesiredTunnel& wanted) override;
   std::map<std::string, std::vector<unsigned>> echoes_due(Clock::time_point now) override;
   void echoed(const std::string& peer, const std::vector<Echo>& echoes) override;
+  milliseconds echo_time() const override;
 
  private:
   void launch(const DesiredTunnel& wanted) override;
@@ -48,6 +49,7 @@ class ForeignWorker final : public TunnelWorker {
     PathMtu mtu;
     Clock::time_point answered_{};
     std::uint64_t rx_packets = 0;
+    bool large_under_way = false;  // in this round
   };
 
   Engine engine_;
@@ -62,9 +64,10 @@ class ForeignWorker final : public TunnelWorker {
   OpenVpnState openvpn_;
   WireGuardState wireguard_;
 
-  routing::LinkActivity activity_;  // at the last round of echoes
-  std::uint64_t echo_bytes_ = 0;    // that we have sent since
-  std::optional<Process> health_;   // the health command that runs
+  routing::LinkActivity activity_;    // at the last round of echoes
+  std::uint64_t echo_bytes_ = 0;      // that we have sent since,
+  std::uint64_t answered_bytes_ = 0;  // and that came back
+  std::optional<Process> health_;     // the health command that runs
   Clock::time_point health_since_{}, next_health_{};
   Dampener health_verdict_{3, 3, Health::up};
 };

@@ -46,7 +46,7 @@ std::vector<unsigned> PathMtu::next(time_point now, bool large_sent) {
       sizes.push_back(*known_);
       search_above(*known_);
     } else if ((due || large_sent) && *known_ != 0) {
-      checked_ = now;
+      if (due) checked_ = now;
       return {*known_};
     } else {
       return {};

@@ -66,8 +66,8 @@ void Supervisor::probe_devices(Clock::time_point now) {
   for (const DesiredTunnel& tunnel : desired_.tunnels) {
     Clock::time_point& due = probe_due_[tunnel.name];
     if (now < due) continue;
-    due = now + std::max(tunnel.health.interval, tunnel.health.timeout);
     probe_device(tunnel, worker(tunnel));
+    due = now + worker(tunnel).echo_time();
   }
 }
 

@@ -147,7 +147,9 @@ void TunnelWorker::exited() {
   const auto now = Clock::now();
   const bool asked = lifecycle_.state() == WorkerState::stopping;
   std::string how = exit_reason(*process_);
-  if (const std::string words = last_words(); !words.empty() && !asked) how += ": " + words;
+  // One that was killed had no time to say anything about it.
+  if (!asked && !how.starts_with("killed"))
+    if (const std::string words = last_words(); !words.empty()) how += ": " + words;
   // What the worker said last explains more than how it ended, unless it was killed by others.
   if (reason_.empty() || (how.starts_with("killed") && !killed_)) reason_ = how;
   on(WorkerEvent::exited);

@@ -83,6 +83,8 @@ class TunnelWorker {
     bool answered;
     std::chrono::microseconds rtt;
   };
+  /// When the round that just began is to be ended.
+  virtual milliseconds echo_time() const { return std::max(health_.interval, health_.timeout); }
   /// What became of a round of them.
   virtual void echoed(const std::string& peer, const std::vector<Echo>& echoes) = 0;
 

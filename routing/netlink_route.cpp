@@ -161,8 +161,12 @@ Message new_route_message(const Route& route, std::uint8_t protocol, int flags) 
   nl_msg* built = nullptr;
   if (rtnl_route_build_add_request(raw.get(), flags, &built) < 0) throw std::bad_alloc();
   Message message(built);
-  if (route.nexthop_id != 0 && nla_put_u32(message.get(), rta_nh_id, route.nexthop_id) < 0)
-    throw std::bad_alloc();
+  if (route.nexthop_id == 0) return message;
+  bool fits = nla_put_u32(message.get(), rta_nh_id, route.nexthop_id) == 0;
+  // A route by a nexthop object without any metrics would be taken for one that is there with some
+  // (net/ipv4/fib_semantics.c, fib_find_info_nh() does not compare them): say that it has none.
+  if (route.mtu == 0) fits = fits && nla_put(message.get(), RTA_METRICS, 0, nullptr) == 0;
+  if (!fits) throw std::bad_alloc();
   return message;
 }
 

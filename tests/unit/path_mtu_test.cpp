@@ -109,6 +109,14 @@ TEST_F(PathMtuTest, ItRecoversWhenThePathDoes) {
   EXPECT_EQ(mtu.lowered(), 0U);
 }
 
+TEST_F(PathMtuTest, TrafficDoesNotKeepItFromRecovering) {
+  mtu.configure(1420);
+  for (int i = 0; i < 5; ++i) round(1236);
+  ASSERT_NE(mtu.lowered(), 0U);
+  for (int i = 0; i < 40; ++i) round(1420, true);
+  EXPECT_EQ(mtu.lowered(), 0U);
+}
+
 TEST_F(PathMtuTest, ALossInTheSearchIsMadeGoodLater) {
   mtu.configure(1420);
   lost = {998, 1103, 1209};
