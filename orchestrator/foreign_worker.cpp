@@ -144,7 +144,6 @@ void ForeignWorker::forget() {
   wireguard_ = {};
   if (health_) kill_process(*health_);
   health_.reset();
-  health_verdict_ = Dampener(3, 3, Health::up);
   for (auto& [peer, one] : peers_) one.mtu.reset();
   activity_ = {};
   if (wanted_.tun.owner >= worker_uid_base) end_strays(wanted_.tun.owner);
@@ -432,8 +431,7 @@ void ForeignWorker::check_health_command(Clock::time_point now) {
     kill_process(*health_);
   }
   if (healthy) {
-    const bool up = health_verdict_.observe(*healthy) != Health::down;
-    for (auto& [peer, session] : sessions_) path(peer).targets(up, now);
+    for (auto& [peer, session] : sessions_) path(peer).targets(*healthy, now);
     owner_.changed(*this);
   }
   if (health_) return;

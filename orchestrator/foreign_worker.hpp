@@ -69,7 +69,6 @@ class ForeignWorker final : public TunnelWorker {
   std::uint64_t answered_bytes_ = 0;  // and that came back
   std::optional<Process> health_;     // the health command that runs
   Clock::time_point health_since_{}, next_health_{};
-  Dampener health_verdict_{3, 3, Health::up};
 };
 
 }  // namespace tunorch

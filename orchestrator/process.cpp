@@ -100,7 +100,7 @@ struct ForeignSetup {
       return false;
     if (closed) {
       const std::string folder = program.dir.string() + "/dev", node = folder + "/tun";
-      if (::mkdir(folder.c_str(), 0755) != 0 ||
+      if ((::mkdir(folder.c_str(), 0755) != 0 && errno != EEXIST) ||
           ::mount("tmpfs", folder.c_str(), "tmpfs", MS_NOSUID | MS_NOEXEC, "size=4k") != 0 ||
           ::mknod(node.c_str(), S_IFCHR | 0600, tun.st_rdev) != 0 ||
           ::chown(node.c_str(), program.user, program.user) != 0 ||

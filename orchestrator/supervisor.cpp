@@ -430,8 +430,19 @@ void Supervisor::perform_worker(const Desired& desired, const WorkerStep& step) 
   else if (step.before && one.lifecycle().state() != WorkerState::stopped)
     one.change(*wanted);
   else if (one.lifecycle().state() == WorkerState::stopped)
-    one.start(*wanted);
+    start_worker(one, *wanted);
   // else it is still stopping: its exit makes the tick that starts it
+}
+
+/// A program of somebody else's that is not there or cannot run is its tunnel's trouble, and not
+/// that of the others in the file.
+void Supervisor::start_worker(TunnelWorker& one, const DesiredTunnel& wanted) {
+  try {
+    one.start(wanted);
+  } catch (const std::exception& error) {
+    if (wanted.engine == Engine::native) throw;
+    one.start_failed(error.what());
+  }
 }
 
 std::unique_ptr<TunnelWorker> Supervisor::make_worker(const std::string& tunnel, Engine engine) {

@@ -140,6 +140,7 @@ class Supervisor final : public TunnelWorker::Owner {
   void watch_kernel();
   void perform(const Desired& desired, const Step& step);
   void perform_worker(const Desired& desired, const WorkerStep& step);
+  void start_worker(TunnelWorker& one, const DesiredTunnel& wanted);
   std::unique_ptr<TunnelWorker> make_worker(const std::string& tunnel, Engine engine);
   TunnelWorker& worker(const DesiredTunnel& wanted);
   std::optional<routing::LinkActivity> activity_of(const std::string& device);

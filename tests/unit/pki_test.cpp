@@ -14,6 +14,8 @@
 #include <string>
 #include <vector>
 
+#include "orchestrator/pki_wireguard.hpp"
+
 namespace tunorch {
 namespace {
 
@@ -260,6 +262,51 @@ TEST_F(Pki, NamesTheCaWhereThatHasExpired) {
   init_pki(cluster({"edge"}), late);
   EXPECT_EQ(load_failure("edge", late), "");
   EXPECT_THAT(load_failure("edge", late + days(60)), says("use", "ca.crt", "it has expired"));
+}
+
+TEST_F(Pki, WireGuardKeysAreMadeWhereTheyAreNeeded) {
+  Cluster with = cluster({"a", "b", "c"});
+  init_pki(with);
+  EXPECT_FALSE(fs::exists(dir_ / "a.wg.key"));
+  Bundle& bundle = with.bundles.emplace_back();
+  bundle.listen = "a";
+  bundle.dial = {"b"};
+  bundle.tunnels.emplace_back().engine = Engine::wireguard;
+  init_pki(with);
+  EXPECT_FALSE(fs::exists(dir_ / "c.wg.key")) << "no part in it";
+  const auto a = load_wireguard_keys(dir_, "a", {"b"}), b = load_wireguard_keys(dir_, "b", {"a"});
+  EXPECT_EQ(a.private_key.size(), 64U);
+  EXPECT_NE(a.private_key, b.private_key);
+  EXPECT_NE(a.public_keys.at("b"), b.public_keys.at("a"));
+  init_pki(with);
+  EXPECT_EQ(load_wireguard_keys(dir_, "a", {"b"}).private_key, a.private_key) << "kept";
+  EXPECT_EQ(fs::status(dir_ / "a.wg.key").permissions(), fs::perms(0600));
+}
+
+TEST_F(Pki, WireGuardKeysThatAreWrongAreNamed) {
+  Cluster with = cluster({"a", "b"});
+  Bundle& bundle = with.bundles.emplace_back();
+  bundle.listen = "a";
+  bundle.dial = {"b"};
+  bundle.tunnels.emplace_back().engine = Engine::wireguard;
+  init_pki(with);
+  const auto says = [&](const char* words, const auto& call) {
+    try {
+      call();
+      FAIL() << "nothing was said of " << words;
+    } catch (const std::runtime_error& error) {
+      EXPECT_THAT(error.what(), HasSubstr(words));
+    }
+  };
+  fs::permissions(dir_ / "a.wg.key", fs::perms(0644));
+  says("chmod 600", [&] { load_wireguard_keys(dir_, "a", {"b"}); });
+  fs::permissions(dir_ / "a.wg.key", fs::perms(0600));
+  std::ofstream(dir_ / "b.wg.pub") << "no key\n";
+  says("b.wg.pub: it is not a WireGuard key", [&] { load_wireguard_keys(dir_, "a", {"b"}); });
+  fs::copy_file(dir_ / "a.wg.pub", dir_ / "b.wg.pub", fs::copy_options::overwrite_existing);
+  says("it is not the public key of", [&] { init_pki(with); });
+  fs::remove(dir_ / "b.wg.key");
+  says("b.wg.key is missing", [&] { init_pki(with); });
 }
 
 }  // namespace

@@ -236,6 +236,52 @@ TEST_P(PlanTest, WorkersInBackoffOrQuarantineAreNotStarted) {
               ElementsAre(StartsWith("+ worker backbone-3")));
 }
 
+TEST_P(PlanTest, AnotherEngineTakesAnotherDeviceWhenTheOldProcessHasEnded) {
+  apply_healthy();
+  Cluster cluster = sample_cluster();
+  cluster.bundles[0].tunnels[1].engine = Engine::openvpn;
+  desired = select_node(cluster, "edge");
+  for (DesiredTunnel& tunnel : desired.tunnels)
+    if (tunnel.engine != Engine::native) tunnel.spec.digest = "other";
+  observed.workers["backbone-1"].digest = "one";
+  health["gateway"]["backbone-1"] = {Health::up, true};
+  EXPECT_THAT(texts(make_plan(desired, observed, health).steps),
+              ElementsAre(AllOf(StartsWith("~ worker backbone-1"), HasSubstr("openvpn dialing"))));
+  // Its worker has stopped: the device goes, and comes back as one queue, with all that was on it.
+  observed.workers["backbone-1"] = {};
+  set("backbone-1", Health::down, false);
+  const std::vector<std::string> steps = texts(make_plan(desired, observed, health).steps);
+  EXPECT_THAT(steps, testing::Contains(StartsWith("- tun backbone-1")));
+  EXPECT_THAT(steps, testing::Contains(StartsWith("+ tun backbone-1")));
+  EXPECT_THAT(steps, testing::Contains(StartsWith("+ address on backbone-1")));
+  EXPECT_THAT(steps, testing::Contains(StartsWith("+ worker backbone-1: openvpn")));
+  for (const std::string& text : steps)
+    EXPECT_TRUE(text.find("route") != text.npos || text.find("backbone-2") == text.npos) << text;
+  perform_all(observed, make_plan(desired, observed, health).steps);
+  EXPECT_TRUE(make_plan(desired, observed, health).empty());
+}
+
+TEST_P(PlanTest, RoutesCarryTheSmallestMtu) {
+  apply_healthy();
+  Cluster cluster = sample_cluster();
+  cluster.bundles[0].tunnels[1].mtu = 1420;
+  desired = select_node(cluster, "edge");
+  const auto mtus = [&] {
+    std::set<unsigned> all;
+    perform_all(observed, make_plan(desired, observed, health).steps);
+    for (const routing::Route& route : observed.carriage.routes)
+      if (route.type == routing::RouteType::unicast) all.insert(route.mtu);
+    return all;
+  };
+  EXPECT_THAT(mtus(), ElementsAre(1420U));
+  health["gateway"]["backbone-2"].mtu = 1300;  // a path turned out to be narrow
+  EXPECT_THAT(mtus(), ElementsAre(1300U));
+  health["gateway"]["backbone-2"].mtu = 1236;  // IPv6 has no less than 1280
+  EXPECT_THAT(mtus(), ElementsAre(1236U, 1280U));
+  set("backbone-2", Health::down, false);  // who does not carry does not count
+  EXPECT_THAT(mtus(), ElementsAre(1420U));
+}
+
 TEST_P(PlanTest, NamesAForeignDeviceInTheWay) {
   routing::Link link;
   link.name = "backbone-2";

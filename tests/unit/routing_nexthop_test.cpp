@@ -110,6 +110,22 @@ TEST_F(NexthopTest, ARouteMovesFromNexthopsToAGroupAndBack) {
   EXPECT_THAT(netlink_->routes(), testing::Contains(plain));
 }
 
+TEST_F(NexthopTest, ARoutesMtuComesAndGoes) {
+  add_members();
+  netlink_->add_nexthop_group(group({{600, 1}, {601, 1}}));
+  for (const char* dst : {"10.77.0.1/32", "fd77::1/128"}) {
+    Route wide = route(dst), narrow = wide;
+    narrow.mtu = 1300;
+    netlink_->add_route(wide);
+    for (const Route& next : {narrow, wide, narrow, wide}) {
+      netlink_->replace_route(next);
+      std::vector<Route> there = netlink_->routes(254);
+      std::erase_if(there, [&](const Route& one) { return one.dst != next.dst; });
+      EXPECT_THAT(there, ElementsAre(next)) << dst;
+    }
+  }
+}
+
 TEST_F(NexthopTest, TheLastMemberTakesItsGroupAndTheRoutesAlong) {
   add_members();
   netlink_->add_nexthop_group(group({{600, 1}, {601, 1}}));
