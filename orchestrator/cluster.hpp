@@ -53,6 +53,18 @@ struct CommandOptions {
   bool as_root = false;             // else as the tunnel's own user
 };
 
+/// Where the packets of one direction are kept.
+struct Database {
+  std::string url;  // as libpq takes it, without a password
+  std::string schema = "tunorch";
+};
+
+struct PostgresOptions {
+  Database up, down;  // dialer to listener, and back
+  std::chrono::seconds keep{3600};
+  bool sync = false;
+};
+
 struct Tunnel {
   int id = 0;               // device <bundle>-<id>, port + id
   unsigned weight = 1;      // 1…256
@@ -60,7 +72,8 @@ struct Tunnel {
   unsigned priority = 100;  // 1…255; a lower tier carries only while too few above it live
   std::uint32_t slot = 0;   // which link subnet: (port + id) mod 64
   Engine engine = Engine::native;
-  unsigned mtu = 1500;  // bytes
+  unsigned mtu = 1500;            // bytes
+  std::string transport = "tls";  // of the native engine: tls | postgres
 };
 
 struct LinkOptions {
@@ -131,6 +144,7 @@ struct Bundle {
   OpenVpnOptions openvpn;
   WireGuardOptions wireguard;
   CommandOptions command;
+  PostgresOptions postgres;
   LinkOptions link;
   SocketOptions sockets;
   HealthOptions health;

@@ -81,6 +81,7 @@ void check_bind(const Tunnel& tunnel, const std::string& place, const Node* list
 }
 
 void read_tunnels(const Section& section, Bundle& bundle, const Cluster& cluster, Report& report) {
+  const std::string transport = section.text("transport");
   if (!section.is_list("tunnels")) {
     const int count = to_int(section.integer("tunnels"));
     for (int id = 0; id < count; ++id) {
@@ -88,6 +89,7 @@ void read_tunnels(const Section& section, Bundle& bundle, const Cluster& cluster
       tunnel.id = id;
       tunnel.engine = bundle.engine;
       tunnel.mtu = 0;
+      tunnel.transport = transport;
     }
     return;
   }
@@ -101,6 +103,12 @@ void read_tunnels(const Section& section, Bundle& bundle, const Cluster& cluster
     tunnel.priority = static_cast<unsigned>(item.integer("priority").value());
     tunnel.engine = item.has("engine") ? engine_of(item.text("engine")) : bundle.engine;
     tunnel.mtu = static_cast<unsigned>(item.integer("mtu").value_or(0));
+    tunnel.transport = item.has("transport") ? item.text("transport") : transport;
+    if (item.has("transport") && tunnel.engine != Engine::native)
+      report.add(
+          item.pointer_to("transport"),
+          fmt::format("a transport is the native engine's, and this tunnel's is {}; remove it",
+                      to_string(tunnel.engine)));
     if (!ids.insert(tunnel.id).second)
       report.add(item.pointer_to("id"),
                  fmt::format("tunnel id {} is taken twice in bundle '{}'; give another id, 0 to 63",
@@ -255,7 +263,6 @@ Bundle read_bundle(const std::string& name, const Section& section, const Cluste
   read_tunnels(section, bundle, cluster, report);
   read_port(section, bundle, report);
   read_engines(section, bundle, report);
-  section.text("transport");  // one not supported yet is refused on reading
   bundle.cipher = section.text("cipher");
   bundle.streams = to_int(section.integer("streams"));
   bundle.link = read_link(section.section("link"));

@@ -53,6 +53,31 @@ CommandOptions read_command(const Section& section) {
   return command;
 }
 
+/// Whether a URL has a password in it: "user:secret@", or as a parameter.
+bool has_password(const std::string& url) {
+  if (url.empty()) return false;
+  const auto authority = url.find("://") + 3;
+  const auto at = url.find('@', authority);
+  const bool before_at = at != url.npos && url.find(':', authority) < at;
+  return before_at || url.find("password=") != url.npos;
+}
+
+PostgresOptions read_postgres(const Section& section, Report& report) {
+  const Section down = section.section("down");
+  PostgresOptions postgres;
+  postgres.up = {section.text("url"), section.text("schema")};
+  const Database other{down.text("url"), down.text("schema")};
+  postgres.down.url = other.url.empty() ? postgres.up.url : other.url;
+  postgres.down.schema = other.schema.empty() ? postgres.up.schema : other.schema;
+  postgres.keep = std::chrono::floor<std::chrono::seconds>(*section.duration("keep"));
+  postgres.sync = section.text("sync") == "on";
+  constexpr const char* words =
+      "a password does not belong here: write it into ~/.pgpass of root, mode 0600";
+  if (has_password(postgres.up.url)) report.add(section.pointer_to("url"), words);
+  if (has_password(other.url)) report.add(down.pointer_to("url"), words);
+  return postgres;
+}
+
 bool serves(const Bundle& bundle, Engine engine) {
   return std::ranges::find(bundle.tunnels, engine, &Tunnel::engine) != bundle.tunnels.end();
 }
@@ -88,6 +113,18 @@ void check_command(const Section& section, const Bundle& bundle, Report& report)
     check_words(section.pointer_to("copy"), {path}, bundle, true, report);
 }
 
+void check_transports(const Section& section, const Bundle& bundle, Report& report) {
+  const bool by_database = std::ranges::any_of(bundle.tunnels, [](const Tunnel& tunnel) {
+    return tunnel.engine == Engine::native && tunnel.transport == "postgres";
+  });
+  if (by_database && !section.section("postgres").has("url"))
+    report.add(section.pointer(),
+               fmt::format("a tunnel of bundle '{}' has the transport postgres, and the key "
+                           "'postgres/url' is missing: the database, as in "
+                           "postgresql://user@host:5432/db",
+                           bundle.name));
+}
+
 }  // namespace
 
 const char* to_string(Engine engine) {
@@ -107,6 +144,8 @@ void read_engines(const Section& section, Bundle& bundle, Report& report) {
   bundle.wireguard = read_wireguard(section.section("wireguard"));
   bundle.command = read_command(section.section("command"));
   check_command(section.section("command"), bundle, report);
+  bundle.postgres = read_postgres(section.section("postgres"), report);
+  check_transports(section, bundle, report);
   for (std::size_t i = 0; i < bundle.tunnels.size(); ++i)
     if (bundle.tunnels[i].engine == Engine::wireguard && !bundle.tunnels[i].bind.empty())
       report.add(fmt::format("{}/{}/bind", section.pointer_to("tunnels"), i),

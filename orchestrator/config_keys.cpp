@@ -29,6 +29,10 @@ constexpr std::string_view file_pattern =
     "^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,63}){0,3}$";
 constexpr std::string_view file_text =
     "a file's name, 1 to 64 of letters, digits and . _ -, or a path of up to four";
+constexpr std::string_view url_pattern = "^postgres(ql)?://[^\\s]{1,1000}$";
+constexpr std::string_view url_text = "as in postgresql://user@host:5432/db";
+constexpr std::string_view schema_pattern = "^[a-z_][a-z0-9_]{0,62}$";
+constexpr std::string_view schema_text = "1 to 63 of a-z, 0-9 and '_', not beginning with a digit";
 constexpr std::string_view program_pattern = R"(^[^\s].{0,254}$)";
 constexpr std::string_view program_text = "a program's name or path, at most 255 bytes";
 constexpr std::string_view device_text = "a device name: 1 to 15 of letters, digits and . _ @ + -";
@@ -132,10 +136,27 @@ constexpr Key table[] = {
   {.path = "bundles/*/command/user", .kind = Kind::choice, .values = "tunnel|root",
    .initial = "tunnel",
    .sentence = "As whom it runs: a user of the tunnel's own, with CAP_NET_ADMIN, or root."},
-  {.path = "bundles/*/transport", .kind = Kind::choice, .values = "tls", .later = "postgres",
-   .initial = "tls", .sentence = "What carries the native engine's bytes."},
-  {.path = "bundles/*/postgres", .kind = Kind::later,
-   .sentence = "Options of the postgres transport."},
+  {.path = "bundles/*/transport", .kind = Kind::choice, .values = "tls|postgres",
+   .initial = "tls",
+   .sentence = "What carries the native engine's packets: TLS over TCP, or rows in a database."},
+  {.path = "bundles/*/postgres", .sentence = "Options of the postgres transport."},
+  {.path = "bundles/*/postgres/url", .kind = Kind::text, .pattern = url_pattern, .words = url_text,
+   .sentence = "The database, as libpq takes it; the password stands in ~/.pgpass. Needed where "
+               "the transport is postgres, none unless given."},
+  {.path = "bundles/*/postgres/schema", .kind = Kind::text, .pattern = schema_pattern,
+   .words = schema_text, .initial = "tunorch",
+   .sentence = "Schema of the tables that `tunorch-worker postgres-init` made."},
+  {.path = "bundles/*/postgres/keep", .kind = Kind::duration, .min = m, .max = 8784 * h,
+   .initial = "1h", .sentence = "How long packets are kept; older ones are dropped in parts."},
+  {.path = "bundles/*/postgres/sync", .kind = Kind::choice, .values = "on|off", .initial = "off",
+   .sentence = "synchronous_commit: on waits for the disk with each batch; off loses the last "
+               "moments of the log where the database's host dies, but nothing on the way."},
+  {.path = "bundles/*/postgres/down", .sentence = "Where packets to the dialers are kept, if "
+               "elsewhere."},
+  {.path = "bundles/*/postgres/down/url", .kind = Kind::text, .pattern = url_pattern,
+   .words = url_text, .sentence = "Their database; the same unless given."},
+  {.path = "bundles/*/postgres/down/schema", .kind = Kind::text, .pattern = schema_pattern,
+   .words = schema_text, .sentence = "Their schema; the same unless given."},
   {.path = "bundles/*/port", .kind = Kind::integer, .min = 1, .max = 65535, .initial = "4430",
    .sentence = "Tunnel k listens on TCP port `port` + k, at most 65535."},
   {.path = "bundles/*/cipher", .kind = Kind::choice,
@@ -251,6 +272,8 @@ constexpr Key table[] = {
   {.path = "bundles/*/tunnels/*/engine", .kind = Kind::choice,
    .values = "native|openvpn|wireguard|command",
    .sentence = "What kind of process serves this tunnel; the bundle's unless given."},
+  {.path = "bundles/*/tunnels/*/transport", .kind = Kind::choice, .values = "tls|postgres",
+   .sentence = "What carries this tunnel's packets; the bundle's unless given."},
   {.path = "bundles/*/tunnels/*/mtu", .kind = Kind::integer, .min = 1280, .max = 65535,
    .words = "IPv6 needs 1280, RFC 8200", .unit = "bytes",
    .sentence = "MTU of this tunnel; the bundle's unless given."},

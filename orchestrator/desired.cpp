@@ -114,6 +114,14 @@ worker::Spec make_spec(const Cluster& cluster, const Bundle& bundle, const Tunne
     spec.address = endpoint_of(*peers.front(), tunnel);
     spec.bind = tunnel.bind;
   }
+  if (tunnel.engine == Engine::native && tunnel.transport == "postgres") {
+    const PostgresOptions& postgres = bundle.postgres;
+    spec.transport = tunnel.transport;
+    spec.postgres.up = {postgres.up.url, postgres.up.schema};
+    spec.postgres.down = {postgres.down.url, postgres.down.schema};
+    spec.postgres.keep_s = static_cast<std::uint32_t>(postgres.keep.count());
+    spec.postgres.sync = postgres.sync;
+  }
   spec.streams = bundle.streams;
   spec.offload = bundle.link.offload;
   spec.sndbuf_bytes = socket_bytes(cluster, bundle.sockets.sndbuf_bytes);

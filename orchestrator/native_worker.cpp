@@ -87,11 +87,12 @@ int NativeWorker::open_streams(int wanted) {
 }
 
 void NativeWorker::launch(const DesiredTunnel& wanted) {
-  worker::Request request{"start", worker::control_protocol, 0, listener_ ? 1 : 0, wanted.spec};
+  const bool listens = listener_ && wanted.spec.transport == "tls";
+  worker::Request request{"start", worker::control_protocol, 0, listens ? 1 : 0, wanted.spec};
   request.queues = request.spec.streams = open_streams(wanted.spec.streams);
   std::vector<int> fds = queues();
   std::optional<Fd> listening;
-  if (listener_) fds.push_back(listening.emplace(listen_tcp(wanted.spec.port)).get());
+  if (listens) fds.push_back(listening.emplace(listen_tcp(wanted.spec.port)).get());
 
   const auto socket_path = host_.paths.worker_socket(tunnel_);
   const Fd control = listen_for_daemons(socket_path);
@@ -201,6 +202,7 @@ void NativeWorker::forget() {
   link_.reset();
   when_suspected_.reset();
   adopted_unheard_ = false;
+  trouble_.clear();
   std::error_code ignored;
   std::filesystem::remove(host_.paths.worker_socket(tunnel_), ignored);
 }
@@ -220,7 +222,7 @@ void NativeWorker::on_report(const worker::Report& report, std::vector<Fd> fds) 
   } else if (report.event == "session_down") {
     sessions_.erase(report.peer);
     path(report.peer).session_down(lifecycle_.state() == WorkerState::stopping, heard_);
-    reason_ = report.reason;
+    reason_ = trouble_.empty() ? report.reason : trouble_;
     host_.events.add({"session_down", tunnel_, report.peer, report.reason});
   } else if (report.event == "stream_up" || report.event == "stream_down") {
     const std::string which =
@@ -228,9 +230,14 @@ void NativeWorker::on_report(const worker::Report& report, std::vector<Fd> fds) 
     host_.events.add({report.event, tunnel_, report.peer,
                       which + (report.reason.empty() ? "" : ": " + report.reason)});
     return;
+  } else if (report.event == "trouble") {
+    trouble_ = reason_ = report.reason;
+    host_.events.add({trouble_.empty() ? "database_back" : "database_lost", tunnel_, "", trouble_});
   } else if (report.event == "refused" || report.event == "failed") {
-    // On a listener that serves others a stranger's refusal says nothing about the tunnel.
-    if (sessions_.empty() || report.event == "failed") reason_ = report.reason;
+    // On a listener that serves others a stranger's refusal says nothing about the tunnel, and one
+    // that follows from the database's loss less than that loss.
+    if ((sessions_.empty() && trouble_.empty()) || report.event == "failed")
+      reason_ = report.reason;
     const std::string whom = report.address.empty() ? "" : report.address + ": ";
     host_.events.add({report.event, tunnel_, report.peer, whom + report.reason});
   } else if (report.event == "queues") {

@@ -43,6 +43,7 @@ class NativeWorker final : public TunnelWorker {
   std::unique_ptr<WorkerLink> link_;
   std::vector<routing::Fd> queues_;
   std::map<std::string, std::uint64_t> dropped_;
+  std::string trouble_;  // of its database
   Clock::time_point heard_{};
   std::optional<Activity> when_suspected_;  // it has been quiet for a while
   bool adopted_unheard_ = false;            // adopted, and no heartbeat told its sessions yet

@@ -173,6 +173,9 @@ WorkerRef worker_ref(const DesiredTunnel& tunnel) {
   const auto& spec = tunnel.spec;
   const std::string engine =
       tunnel.engine == Engine::native ? "" : to_string(tunnel.engine) + std::string(" ");
+  if (spec.transport == "postgres")
+    return {tunnel.name, spec.digest,
+            spec.listener ? "listening in a database" : "dialing by a database"};
   return {tunnel.name, spec.digest,
           engine + (spec.listener ? fmt::format("listening on port {}", spec.port)
                                   : fmt::format("dialing {} port {}", spec.address, spec.port))};

@@ -8,6 +8,7 @@
 
 #include "orchestrator/busy.hpp"
 #include "orchestrator/config.hpp"
+#include "orchestrator/database_files.hpp"
 #include "orchestrator/engine_command.hpp"
 #include "orchestrator/engine_openvpn.hpp"
 #include "orchestrator/engine_wireguard.hpp"
@@ -44,8 +45,7 @@ std::map<std::string, std::string> read_all(const std::map<std::string, std::str
   std::map<std::string, std::string> texts;
   for (const auto& [name, path] : paths) {
     const auto text = read_text(path);
-    if (!text)
-      throw std::runtime_error("cannot read " + path + ": `copy` in the cluster file names it");
+    if (!text) throw std::runtime_error("cannot read " + path + ", which the cluster file names");
     texts[name] = *text;
   }
   return texts;
@@ -88,6 +88,8 @@ void Supervisor::add_keys(const Cluster& cluster, const NodeKeys& keys,
   const auto dir = host_.paths.tunnel_dir(tunnel.name);
   switch (tunnel.engine) {
     case Engine::native:
+      if (tunnel.spec.transport == "postgres")
+        tunnel.spec.postgres.files = read_all(database_files(tunnel.spec.postgres));
       tunnel.spec = with_keys(tunnel.spec, keys.ca_pem, keys.certificate_pem, keys.key_pem);
       return;
     case Engine::openvpn:

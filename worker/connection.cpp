@@ -32,13 +32,12 @@ std::string socket_words(int error) {
 
 }  // namespace
 
-Connection::Connection(Poller& poller, Fd socket, const TlsContext& tls,
-                       const std::string& expected_node, std::string address, ConnectionState state,
-                       Owner& owner)
+Connection::Connection(Poller& poller, Fd socket, std::unique_ptr<Channel> channel,
+                       std::string address, ConnectionState state, Owner& owner)
     : poller_(&poller),
       owner_(&owner),
       socket_(std::move(socket)),
-      tls_(tls, socket_.get(), expected_node),
+      channel_(std::move(channel)),
       address_(std::move(address)),
       state_(state),
       since_(Clock::now()),
@@ -96,10 +95,10 @@ void Connection::finish_connecting() {
 }
 
 void Connection::step_handshake() {
-  const TlsResult result = tls_.handshake();
-  tls_wants_write_ = result == TlsResult::want_write;
-  if (result == TlsResult::want_read || result == TlsResult::want_write) return;
-  if (result != TlsResult::done) return on_tls_end(result, "during the TLS handshake");
+  const IoResult result = channel_->handshake();
+  wants_write_ = result == IoResult::want_write;
+  if (result == IoResult::want_read || result == IoResult::want_write) return;
+  if (result != IoResult::done) return on_end(result, "during the TLS handshake");
   enter(ConnectionState::greeting);
   owner_->on_secured(*this);
   if (state_ == ConnectionState::greeting) read();  // OpenSSL may hold the greeting already
@@ -123,11 +122,11 @@ void Connection::go_live(Poller& poller, BlockPool& pool, Owner& owner) {
   update_interest();
 }
 
-void Connection::on_tls_end(TlsResult result, const char* doing) {
-  if (result == TlsResult::closed)
+void Connection::on_end(IoResult result, const char* doing) {
+  if (result == IoResult::closed)
     fail(std::string("the peer closed the connection") + (*doing ? " " : "") + doing);
   else
-    fail(tls_.socket_error() ? socket_words(tls_.socket_error()) : tls_.error());
+    fail(channel_->socket_error() ? socket_words(channel_->socket_error()) : channel_->error());
 }
 
 void Connection::close(const std::string& reason) {
@@ -168,7 +167,7 @@ void Connection::update_interest() {
   std::uint32_t wanted = EPOLLIN;
   if (state_ == ConnectionState::dead) wanted = 0;
   if (state_ == ConnectionState::connecting) wanted = EPOLLOUT;
-  if (state_ != ConnectionState::dead && (sends_pending() || tls_wants_write_)) wanted |= EPOLLOUT;
+  if (state_ != ConnectionState::dead && (sends_pending() || wants_write_)) wanted |= EPOLLOUT;
   if (wanted == interest_ || !poller_) return;
   interest_ = wanted;
   poller_->modify(socket_.get(), wanted);
@@ -232,16 +231,16 @@ bool Connection::write_out() {
     blocked_ = true;
     return true;
   }
-  TlsResult result = TlsResult::done;
-  while (!out_.empty() && result == TlsResult::done) {
+  IoResult result = IoResult::done;
+  while (!out_.empty() && result == IoResult::done) {
     std::size_t taken = 0;
-    result = tls_.write(out_.data(), out_.size(), taken);
+    result = channel_->write(out_.data(), out_.size(), taken);
     out_.taken(taken);
     moved_ += taken;
   }
-  if (result == TlsResult::done) result = tls_.flush();
-  blocked_ = result == TlsResult::want_write || result == TlsResult::want_read;
-  if (result != TlsResult::done && !blocked_) {
+  if (result == IoResult::done) result = channel_->flush();
+  blocked_ = result == IoResult::want_write || result == IoResult::want_read;
+  if (result != IoResult::done && !blocked_) {
     out_.clear();
     return false;
   }
@@ -283,10 +282,10 @@ void Connection::read_records() {
     std::uint8_t* to = in_.room(in_room_bytes);
     if (!to) to = in_.room(1);
     std::size_t got = 0;
-    const TlsResult result = tls_.read(to, in_.room_bytes(), got);
-    tls_wants_write_ = result == TlsResult::want_write;
-    if (result == TlsResult::want_read || result == TlsResult::want_write) return;
-    if (result != TlsResult::done) return on_tls_end(result, "");
+    const IoResult result = channel_->read(to, in_.room_bytes(), got);
+    wants_write_ = result == IoResult::want_write;
+    if (result == IoResult::want_read || result == IoResult::want_write) return;
+    if (result != IoResult::done) return on_end(result, "");
     in_.added(got);
     moved_ += got;
     if (!consume()) return;

@@ -1,20 +1,21 @@
-// One connection to a peer's worker: its TLS, its two bounded buffers, and its life. Cuts the bytes
-// into frames and queues frames to send; what a frame means is its owner's business. It lives on
-// one thread at a time: greeted on the worker's own, then served by a lane.
+// One connection to a peer's worker: its channel, its two bounded buffers, and its life. Cuts the
+// bytes into frames and queues frames to send; what a frame means is its owner's business. It lives
+// on one thread at a time: greeted on the worker's own, then served by a lane.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "worker/buffer.hpp"
+#include "worker/channel.hpp"
 #include "worker/fd.hpp"
 #include "worker/frame.hpp"
 #include "worker/poller.hpp"
-#include "worker/tls.hpp"
 
 namespace tunorch::worker {
 
@@ -52,9 +53,9 @@ class Connection final : public EventHandler {
     ~Owner() = default;
   };
 
-  /// `expected_node`: see Tls. `address` is for words only.
-  Connection(Poller& poller, Fd socket, const TlsContext& tls, const std::string& expected_node,
-             std::string address, ConnectionState state, Owner& owner);
+  /// `channel` is over `socket`. `address` is for words only.
+  Connection(Poller& poller, Fd socket, std::unique_ptr<Channel> channel, std::string address,
+             ConnectionState state, Owner& owner);
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -98,17 +99,18 @@ class Connection final : public EventHandler {
 
   ConnectionState state() const { return state_; }
   bool is_live() const { return state_ == ConnectionState::live; }
-  bool sends_pending() const { return !out_.empty() || tls_.sends_pending(); }
+  bool sends_pending() const { return !out_.empty() || channel_->sends_pending(); }
   /// Bytes moved since the last call, either way.
   std::uint64_t take_moved() { return std::exchange(moved_, 0); }
-  /// Keeps TLS's own buffers only while they are in use: for a connection that moves little.
-  void set_lean(bool lean) { tls_.set_lean(lean); }
+  /// Keeps the channel's own buffers only while they are in use: for a connection that moves
+  /// little.
+  void set_lean(bool lean) { channel_->set_lean(lean); }
   /// So much may lie unsent in the socket; what is more waits here, and data has no room.
   void set_unsent_limit(std::size_t bytes);
   int fd() const { return socket_.get(); }
   const std::string& address() const { return address_; }
   Clock::time_point since() const { return since_; }  // of its present state
-  std::vector<std::string> peer_names() const { return tls_.peer_names(); }
+  std::vector<std::string> peer_names() const { return channel_->peer_names(); }
 
   int peer = -1;             // index of the owner's; -1 until HELLO
   int stream = 0;            // of the peer's session
@@ -129,13 +131,13 @@ class Connection final : public EventHandler {
   bool hand_over_frames();
   bool write_out();
   bool socket_is_full() const;
-  void on_tls_end(TlsResult result, const char* doing);
+  void on_end(IoResult result, const char* doing);
   void update_interest();
 
   Poller* poller_;
   Owner* owner_;
   Fd socket_;
-  Tls tls_;
+  std::unique_ptr<Channel> channel_;
   std::string address_;
   ConnectionState state_;
   Clock::time_point since_;
@@ -143,7 +145,7 @@ class Connection final : public EventHandler {
   std::uint64_t moved_ = 0;
   std::size_t batch_bytes_;
   std::uint32_t interest_;
-  bool tls_wants_write_ = false;
+  bool wants_write_ = false;
   bool has_more_ = false;
   bool reading_ = false;
   bool blocked_ = false;   // the socket did not take all

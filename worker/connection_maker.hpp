@@ -9,6 +9,10 @@ namespace tunorch::worker {
 
 class ConnectionMaker {
  public:
+  /// A dialer's way out for a stream, as a socket that connects. Throws std::exception.
+  virtual Fd open_way(int stream) = 0;
+  /// Where that leads, in words.
+  virtual std::string way_text() const = 0;
   /// Null where no connection could be made of it; that was reported.
   virtual Connection* make_connection(Fd socket, const std::string& address, int stream,
                                       ConnectionState state) = 0;

@@ -1,9 +1,7 @@
 #include "worker/dialer.hpp"
 
 #include <algorithm>
-#include <system_error>
-
-#include "worker/outer_socket.hpp"
+#include <exception>
 
 namespace tunorch::worker {
 
@@ -21,14 +19,12 @@ void Dialer::dial(Clock::time_point now) {
     if (stream.busy || now < stream.due) continue;
     stream.busy = true;
     const int number = static_cast<int>(i);
-    const std::string address = spec_.address.find(':') == std::string::npos
-                                    ? spec_.address + ":" + std::to_string(spec_.port)
-                                    : "[" + spec_.address + "]:" + std::to_string(spec_.port);
+    const std::string address = maker_.way_text();
     try {
-      Fd socket = begin_connect(spec_.address, spec_.port, spec_.bind);
+      Fd socket = maker_.open_way(number);
       if (!maker_.make_connection(std::move(socket), address, number, ConnectionState::connecting))
         on_closed(number, now);
-    } catch (const std::system_error& error) {
+    } catch (const std::exception& error) {
       maker_.refused(spec_.peers.at(0).node, address, error.what());
       on_closed(number, now);
     }

@@ -31,6 +31,21 @@ struct PeerSpec {
   std::string digest;                 // of the wire-relevant keys both ends must share
 };
 
+/// Where the packets of one direction are kept.
+struct DatabaseSpec {
+  std::string url;                 // as libpq takes it; without a password
+  std::string schema = "tunorch";  // made by `tunorch-worker postgres-init`
+};
+
+struct PostgresSpec {
+  DatabaseSpec up, down;     // dialer to listener, and back
+  std::uint32_t keep_s = 0;  // packets may be dropped when they are that old
+  bool sync = false;         // synchronous_commit
+  // Files that the worker cannot open itself (passfile, sslkey, …), by the libpq parameter that
+  // names them. Secrets.
+  std::map<std::string, std::string> files;
+};
+
 /// Everything a worker must know about its tunnel. It opens no file: keys come as PEM text.
 struct Spec {
   std::string cluster;
@@ -42,6 +57,9 @@ struct Spec {
   std::string digest;  // of this spec, made by the daemon, so that a later daemon knows it again
 
   std::string ca_pem, certificate_pem, key_pem;
+  std::string transport = "tls";  // tls | postgres
+  PostgresSpec postgres;
+
   std::string cipher = "auto";  // auto | aes-128-gcm | chacha20-poly1305
 
   std::string address;     // dialer: the listener's IP literal
@@ -119,6 +137,7 @@ struct SocketReport {
 ///   stream_up     a stream beside others of its session
 ///   stream_down   the session goes on with the others; and why
 ///   refused       a connection that did not become a session, and why (either side's words)
+///   trouble       the database cannot be used, and why; without a reason: it can again
 ///   heartbeat     every interval
 ///   queues        the answer to `queues`, with the fds on the packet
 ///   told          a peer's STATE frame came: `word`
@@ -142,11 +161,14 @@ struct Report {
 };
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(PeerSpec, node, prefixes, digest)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(DatabaseSpec, url, schema)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(PostgresSpec, up, down, keep_s, sync, files)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Spec, cluster, node, bundle, tunnel, id, listener,
-                                                digest, ca_pem, certificate_pem, key_pem, cipher,
-                                                address, port, bind, streams, offload, sndbuf_bytes,
-                                                rcvbuf_bytes, congestion, interval_ms, timeout_ms,
-                                                backoff_ms, max_backoff_ms, isolate, peers)
+                                                digest, ca_pem, certificate_pem, key_pem, transport,
+                                                postgres, cipher, address, port, bind, streams,
+                                                offload, sndbuf_bytes, rcvbuf_bytes, congestion,
+                                                interval_ms, timeout_ms, backoff_ms, max_backoff_ms,
+                                                isolate, peers)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TunnelState, tunnel, live, draining)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(StateWord, boot, sequence, states, note)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Request, op, protocol, queues, listeners, spec, to,

@@ -148,17 +148,17 @@ Tls::Tls(const TlsContext& context, int fd, const std::string& expected_node)
   SSL_set1_host(ssl_.get(), expected_node.c_str());
 }
 
-TlsResult Tls::result_of(int code) {
+IoResult Tls::result_of(int code) {
   const int saved = errno;
   switch (SSL_get_error(ssl_.get(), code)) {
     case SSL_ERROR_WANT_READ:
-      return TlsResult::want_read;
+      return IoResult::want_read;
     case SSL_ERROR_WANT_WRITE:
-      return TlsResult::want_write;
+      return IoResult::want_write;
     case SSL_ERROR_ZERO_RETURN:
-      return TlsResult::closed;
+      return IoResult::closed;
     case SSL_ERROR_SYSCALL:
-      if (saved == 0) return TlsResult::closed;
+      if (saved == 0) return IoResult::closed;
       socket_error_ = saved;
       error_ = std::strerror(saved);
       break;
@@ -166,39 +166,39 @@ TlsResult Tls::result_of(int code) {
       // A peer that is killed closes without TLS's own goodbye.
       if (ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
         ERR_clear_error();
-        return TlsResult::closed;
+        return IoResult::closed;
       }
       error_ = failure_words(ssl_.get());
   }
   ERR_clear_error();
-  return TlsResult::failed;
+  return IoResult::failed;
 }
 
-TlsResult Tls::handshake() {
+IoResult Tls::handshake() {
   errno = 0;
   const int code = SSL_do_handshake(ssl_.get());
-  return code == 1 ? TlsResult::done : result_of(code);
+  return code == 1 ? IoResult::done : result_of(code);
 }
 
-TlsResult Tls::read(std::uint8_t* to, std::size_t size, std::size_t& got) {
+IoResult Tls::read(std::uint8_t* to, std::size_t size, std::size_t& got) {
   errno = 0;
-  return SSL_read_ex(ssl_.get(), to, size, &got) == 1 ? TlsResult::done : result_of(0);
+  return SSL_read_ex(ssl_.get(), to, size, &got) == 1 ? IoResult::done : result_of(0);
 }
 
-TlsResult Tls::write(const std::uint8_t* from, std::size_t size, std::size_t& taken) {
+IoResult Tls::write(const std::uint8_t* from, std::size_t size, std::size_t& taken) {
   errno = 0;
-  return SSL_write_ex(ssl_.get(), from, size, &taken) == 1 ? TlsResult::done : result_of(0);
+  return SSL_write_ex(ssl_.get(), from, size, &taken) == 1 ? IoResult::done : result_of(0);
 }
 
-TlsResult Tls::flush() {
-  if (!sends_pending()) return TlsResult::done;
+IoResult Tls::flush() {
+  if (!sends_pending()) return IoResult::done;
   errno = 0;
   BIO* bio = SSL_get_wbio(ssl_.get());
-  if (BIO_flush(bio) == 1) return TlsResult::done;
-  if (BIO_should_retry(bio)) return TlsResult::want_write;
+  if (BIO_flush(bio) == 1) return IoResult::done;
+  if (BIO_should_retry(bio)) return IoResult::want_write;
   socket_error_ = errno;
   error_ = std::strerror(socket_error_);
-  return TlsResult::failed;
+  return IoResult::failed;
 }
 
 bool Tls::sends_pending() const {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "worker/channel.hpp"
 #include "worker/spec.hpp"
 
 struct ssl_ctx_st;
@@ -29,40 +30,27 @@ class TlsContext {
   std::unique_ptr<ssl_ctx_st, Free> context_;
 };
 
-/// What a call needs before it can go on.
-enum class TlsResult : std::uint8_t { done, want_read, want_write, closed, failed };
-
-class Tls {
+class Tls final : public Channel {
  public:
   /// On a connected non-blocking socket, which the caller owns. A dialer gives the node name that
   /// the listener's certificate must have as dNSName; a listener gives nothing.
   Tls(const TlsContext& context, int fd, const std::string& expected_node);
 
-  TlsResult handshake();
-  /// `done`: at least one byte. `closed`: the peer said so. After `want_read` nothing is left in
-  /// OpenSSL's own buffers either.
-  TlsResult read(std::uint8_t* to, std::size_t size, std::size_t& got);
-  /// May take a part; the rest can be offered from another address (moving buffer). What it takes
-  /// is sent by flush() at the latest.
-  TlsResult write(const std::uint8_t* from, std::size_t size, std::size_t& taken);
-
-  /// `done`: the socket has all that was written.
-  TlsResult flush();
-  /// Whether there is something to flush.
-  bool sends_pending() const;
-
+  IoResult handshake() override;
+  /// After `want_read` nothing is left in OpenSSL's own buffers either.
+  IoResult read(std::uint8_t* to, std::size_t size, std::size_t& got) override;
+  IoResult write(const std::uint8_t* from, std::size_t size, std::size_t& taken) override;
+  IoResult flush() override;
+  bool sends_pending() const override;
   /// Whether OpenSSL frees its buffers whenever they are empty.
-  void set_lean(bool lean);
-
+  void set_lean(bool lean) override;
   /// dNSNames of the peer's certificate.
-  std::vector<std::string> peer_names() const;
-  /// After `failed`: what went wrong, in words, whichever end refused.
-  const std::string& error() const { return error_; }
-  /// After `failed`: the socket's errno where it was the socket, else 0.
-  int socket_error() const { return socket_error_; }
+  std::vector<std::string> peer_names() const override;
+  const std::string& error() const override { return error_; }
+  int socket_error() const override { return socket_error_; }
 
  private:
-  TlsResult result_of(int code);
+  IoResult result_of(int code);
 
   struct Free {
     void operator()(ssl_st* ssl) const;

@@ -18,6 +18,8 @@
 #include "worker/mailbox.hpp"
 #include "worker/peer.hpp"
 #include "worker/poller.hpp"
+#include "worker/postgres.hpp"
+#include "worker/tls.hpp"
 
 namespace tunorch::worker {
 
@@ -47,6 +49,8 @@ class Worker final : public Control::Owner,
   void on_closed(Connection& connection, const std::string& reason) override;
 
   // ConnectionMaker
+  Fd open_way(int stream) override;
+  std::string way_text() const override;
   Connection* make_connection(Fd socket, const std::string& address, int stream,
                               ConnectionState state) override;
   void refused(const std::string& peer, const std::string& address,
@@ -66,6 +70,7 @@ class Worker final : public Control::Owner,
 
  private:
   void start(const Request& request, std::vector<Fd> fds);
+  void open_database();
   void make_lanes();
   void update(const Spec& spec);
   void hand_over_fds();
@@ -74,6 +79,10 @@ class Worker final : public Control::Owner,
   void stop(const std::string& reason);
   void give_up(const std::string& reason);
 
+  Connection* add_connection(Fd socket, std::unique_ptr<Channel> channel,
+                             const std::string& address, int stream, ConnectionState state);
+  void on_database_stream(Fd socket, const std::string& dialer);
+  void on_database_trouble(const std::string& reason);
   void on_hello(Connection& connection, std::string_view text);
   void on_config(Connection& connection, std::string_view text);
   void greet(Connection& connection, Peer& peer, int streams, const Offloads& offloads);
@@ -114,6 +123,7 @@ class Worker final : public Control::Owner,
   std::uint64_t last_serial_ = 0;
   Mailbox mailbox_{poller_};
   std::vector<std::unique_ptr<Lane>> lanes_;
+  std::unique_ptr<Postgres> postgres_;
   std::optional<Door> door_;
   std::optional<Dialer> dialer_;
   Clock::time_point next_beat_{};

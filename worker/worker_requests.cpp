@@ -66,25 +66,43 @@ void Worker::start(const Request& request, std::vector<Fd> fds) {
   spec_ = request.spec;
   if (spec_->peers.empty()) return give_up("the spec has no peers");
   try {
-    tls_.emplace(*spec_);
+    if (spec_->transport == "postgres")
+      open_database();
+    else
+      tls_.emplace(*spec_);
   } catch (const std::runtime_error& error) {
     return give_up(error.what());
   }
   spec_->key_pem.clear();  // OpenSSL has it now
+  spec_->postgres.files.clear();
   for (std::size_t i = 0; i < fds.size(); ++i)
     (i < static_cast<std::size_t>(request.queues) ? queues_ : listening_)
         .push_back(std::move(fds[i]));
   make_lanes();
   for (const PeerSpec& peer : spec_->peers) peers_.push_back(make_peer(peer));
   publish_rules();
-  if (spec_->listener)
+  if (spec_->listener && !postgres_)
     door_.emplace(poller_, listening_, *this);
-  else
+  else if (!spec_->listener)
     dialer_.emplace(*spec_, *this);
   Report ready = hello();
   ready.event = "ready";
   control_.tell(ready);
   next_beat_ = Clock::now();
+}
+
+/// Its threads tell this one by letters.
+void Worker::open_database() {
+  postgres_ = std::make_unique<Postgres>(
+      *spec_, Postgres::Events{[this](Fd socket, const std::string& dialer) {
+                                 mailbox_.post([this, dialer,
+                                                brought = std::make_shared<Fd>(std::move(socket))] {
+                                   if (!stop_at_) on_database_stream(std::move(*brought), dialer);
+                                 });
+                               },
+                               [this](const std::string& reason) {
+                                 mailbox_.post([this, reason] { on_database_trouble(reason); });
+                               }});
 }
 
 void Worker::make_lanes() {

@@ -78,6 +78,7 @@ TEST(House, ALibraryLivesBehindOneFilePair) {
       {"yaml-cpp/.*", "orchestrator/config_yaml\\..pp"},
       {"openssl/.*",
        "(worker/tls|worker/gcm_provider|orchestrator/pki|orchestrator/pki_wireguard)\\..pp"},
+      {"libpq-fe\\.h", "worker/postgres.*"},
       {"intel-ipsec-mb\\.h", "worker/gcm_provider\\.cpp"},
       {"boost/process(/.*|\\.hpp)", "orchestrator/process\\..pp"},
       {"CLI/.*", "orchestrator/main\\.cpp"},

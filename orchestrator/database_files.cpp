@@ -1,0 +1,60 @@
+#include "orchestrator/database_files.hpp"
+
+#include <pwd.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <stdexcept>
+
+namespace tunorch {
+namespace {
+
+constexpr const char* parameters[] = {"passfile", "sslkey", "sslcert", "sslrootcert", "sslcrl"};
+
+/// Of "…?a=b&c=d", with %2F and the like as libpq takes them.
+std::string parameter_of(const std::string& url, const std::string& name) {
+  for (const char before : {'?', '&'}) {
+    const std::string key = before + name + "=";
+    const auto found = url.find(key);
+    if (found == url.npos) continue;
+    const auto from = found + key.size();
+    const std::string coded = url.substr(from, url.find('&', from) - from);
+    std::string value;
+    for (std::size_t i = 0; i < coded.size(); ++i) {
+      const bool code = coded[i] == '%' && i + 2 < coded.size();
+      value += code ? static_cast<char>(std::stoi(coded.substr(i + 1, 2), nullptr, 16)) : coded[i];
+      if (code) i += 2;
+    }
+    return value;
+  }
+  return "";
+}
+
+std::string password_file() {
+  if (const char* file = std::getenv("PGPASSFILE")) return file;
+  const passwd* user = ::getpwuid(::geteuid());
+  return user ? std::string(user->pw_dir) + "/.pgpass" : "";
+}
+
+}  // namespace
+
+std::map<std::string, std::string> database_files(const worker::PostgresSpec& postgres) {
+  std::map<std::string, std::string> files;
+  for (const std::string& url : {postgres.up.url, postgres.down.url})
+    for (const char* name : parameters) {
+      const std::string path = parameter_of(url, name);
+      if (path.empty() || path == "system") continue;
+      if (files.contains(name) && files[name] != path)
+        throw std::runtime_error(
+            std::string("both directions of the postgres transport need one ") + name + ", not " +
+            files[name] + " and " + path);
+      files[name] = path;
+    }
+  if (const std::string file = password_file();
+      !files.contains("passfile") && std::filesystem::exists(file))
+    files["passfile"] = file;
+  return files;
+}
+
+}  // namespace tunorch
