@@ -232,6 +232,8 @@ void NativeWorker::on_report(const worker::Report& report, std::vector<Fd> fds) 
     return;
   } else if (report.event == "trouble") {
     trouble_ = reason_ = report.reason;
+    // Both ends see their connections end: nobody needs to wait for PINGs to be lost.
+    for (auto& [peer, path] : paths_) path.silence(!trouble_.empty(), heard_);
     host_.events.add({trouble_.empty() ? "database_back" : "database_lost", tunnel_, "", trouble_});
   } else if (report.event == "refused" || report.event == "failed") {
     // On a listener that serves others a stranger's refusal says nothing about the tunnel, and one

@@ -91,20 +91,6 @@ void Worker::start(const Request& request, std::vector<Fd> fds) {
   next_beat_ = Clock::now();
 }
 
-/// Its threads tell this one by letters.
-void Worker::open_database() {
-  postgres_ = std::make_unique<Postgres>(
-      *spec_, Postgres::Events{[this](Fd socket, const std::string& dialer) {
-                                 mailbox_.post([this, dialer,
-                                                brought = std::make_shared<Fd>(std::move(socket))] {
-                                   if (!stop_at_) on_database_stream(std::move(*brought), dialer);
-                                 });
-                               },
-                               [this](const std::string& reason) {
-                                 mailbox_.post([this, reason] { on_database_trouble(reason); });
-                               }});
-}
-
 void Worker::make_lanes() {
   const bool tso = spec_->offload != "none";
   wanted_offloads_ = tun::probe_offloads(queues_.front().get(),

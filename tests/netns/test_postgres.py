@@ -49,8 +49,8 @@ class Server:
                    "-c", "max_wal_size=256MB", *self.settings]
         self.process = self.host.start("setpriv", "--reuid=postgres", "--regid=postgres",
                                        "--init-groups", os.path.join(SERVER, "postgres"), "-D",
-                                       self.data, *options, stdout=subprocess.DEVNULL,
-                                       stderr=open(os.path.join(self.folder, "log"), "a"))
+                                       self.data, *options, "-c", "logging_collector=on",
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_for("the database answers", lambda: self.as_postgres(
             "pg_isready", "-h", self.folder, "-p", str(PORT), check=False).returncode == 0)
 
@@ -118,7 +118,6 @@ class Rows(PostgresTest):
         self.assertEqual(asked, [["icmp", EDGE, GATEWAY, "6"], ["icmp6", "fd77::2", "fd77::1", "3"]])
         # Numbered packets both ways: in order, none lost, and a row for each that arrived.
         got, echoed = Flows(self.edge, self.gateway, GATEWAY, 10, 2000, 5).finish()
-        print(got, echoed)
         self.assertEqual((got["reordered"], echoed["reordered"]), (0, 0))
         self.assertEqual((got["lost"], echoed["lost_on_return"]), (0, 0))
         rows = {direction: int(count) for direction, count in self.server.sql(
@@ -187,8 +186,8 @@ class Loss(PostgresTest):
         self.server.stop(signal.SIGINT)  # fast shutdown: connections end, transactions are undone
         self.server.start()
         got, _ = flows.finish()
-        print(got)
-        self.assertEqual(got["reordered"], 0)
+        print(f"longest gap {got['longest_gap_ms']:.0f} ms")
+        self.assertEqual((got["lost"], got["reordered"]), (0, 0))
         self.assertEqual(self.gaps(), [])
         self.assertEqual(len(self.server.sql("SELECT id FROM tunorch.stream")), 1, "the same stream")
         self.wait_live(1)
@@ -213,7 +212,8 @@ class Loss(PostgresTest):
         self.assertEqual(self.edge.live(), 1)
         self.assert_reaches(self.edge, GATEWAY)
         got, _ = flows.finish()
-        print(got)
+        print(f"{got['lost']} of 20000 packets lost, longest gap {got['longest_gap_ms']:.0f} ms")
+        self.assertLess(got["lost"], 2000 * .5)
         self.server.start()
         self.wait_live(2, 40)
         self.assertEqual(self.edge.tunnel("backbone-0")["reason"], "")
@@ -292,11 +292,6 @@ class FullDisk(PostgresTest):
         self.lab.write(self.by_database(tunnels=[{}, {"transport": "tls"}]))
         self.lab.up()
         self.wait_live(2)
-        bulk = self.edge.start("iperf3", "-c", GATEWAY, "-p", "5201", "-t", "20", "-P", "4",
-                               stdout=subprocess.DEVNULL)
-        self.gateway.start("iperf3", "-s", "-1", "-p", "5201", stdout=subprocess.DEVNULL)
-        bulk.wait(timeout=60)
-        time.sleep(.5)
         bulk = self.start_iperf(15, "-P", "4")
         wait_for("the reason is told", lambda: re.search(
             "No space left", self.edge.tunnel("backbone-0")["reason"]), 40)
