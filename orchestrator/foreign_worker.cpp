@@ -275,15 +275,19 @@ void ForeignWorker::hear_wireguard() {
 /// Per peer where the engine counts so, else the device's.
 void ForeignWorker::take_counters() {
   for (auto& [peer, session] : sessions_) {
+    const std::uint64_t before = session.rx_bytes;
+    bool counted = false;
     if (engine_ == Engine::wireguard && wanted_.launch.peer_names.contains(peer)) {
       const auto found = wireguard_.peers.find(wanted_.launch.peer_names.at(peer));
       if (found == wireguard_.peers.end()) continue;
+      counted = true;
       session.address = found->second.address;
       session.rx_bytes = found->second.rx_bytes;
       session.tx_bytes = found->second.tx_bytes;
     } else if (engine_ == Engine::openvpn && listener_) {
       const auto found = openvpn_.clients.find(peer);
       if (found == openvpn_.clients.end()) continue;
+      counted = true;
       session.address = found->second.address;
       session.rx_bytes = found->second.rx_bytes;
       session.tx_bytes = found->second.tx_bytes;
@@ -296,11 +300,26 @@ void ForeignWorker::take_counters() {
       session.rx_bytes = activity_.rx_bytes;
       session.tx_bytes = activity_.tx_bytes;
     }
+    // Among several peers the device's packets are nobody's in particular: the engine's count is
+    // the witness then, in packets of full size.
+    if (counted && peers_.size() > 1 && session.rx_bytes > before)
+      peers_[peer].rx_packets += (session.rx_bytes - before) / wanted_.tun.mtu;
   }
-  // Why there is no session, in the engine's words.
-  if (engine_ == Engine::openvpn && sessions_.empty() && !listener_ && !openvpn_.state.empty())
+  if (sessions_.empty() && !listener_) explain_silence();
+}
+
+/// Why there is no session, in the engine's words.
+void ForeignWorker::explain_silence() {
+  if (engine_ == Engine::openvpn && !openvpn_.state.empty())
     reason_ = "openvpn is in state " + openvpn_.state +
               (openvpn_.detail.empty() ? "" : " (" + openvpn_.detail + ")");
+  if (engine_ != Engine::wireguard || wireguard_.peers.empty()) return;
+  const auto last = wireguard_.peers.begin()->second.last_handshake;
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  reason_ = last.count() == 0
+                ? "no handshake was answered yet"
+                : fmt::format("the last handshake was {} seconds ago",
+                              std::chrono::duration_cast<seconds>(now - last).count());
 }
 
 // ---- echoes ----

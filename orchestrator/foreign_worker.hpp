@@ -41,6 +41,7 @@ class ForeignWorker final : public TunnelWorker {
   void hear_openvpn();
   void hear_wireguard();
   void take_counters();
+  void explain_silence();
   void check_health_command(Clock::time_point now);
   void judge_mtu(const std::string& peer, Clock::time_point now);
   void end_silent_sessions(Clock::time_point now);

@@ -282,4 +282,5 @@ def main():
         note("WARNING: something else was busy at the end of the run")
 
 
-main()
+if __name__ == "__main__":
+    main()

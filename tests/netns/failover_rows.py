@@ -74,9 +74,10 @@ def fault(lab, seconds, victim, cause, **load):
     return running, running.finish(at_ns, victim)
 
 
-def kill_worker(lab, host, victim, seconds=4):
+def kill_worker(lab, host, victim, seconds=4, **load):
+    all_live(lab)  # else it may be one that is about to be started, and have no pid
     pid = host.tunnel(victim)["pid"]
-    return fault(lab, seconds, victim, lambda: os.kill(pid, signal.SIGKILL))[1]
+    return fault(lab, seconds, victim, lambda: os.kill(pid, signal.SIGKILL), **load)[1]
 
 
 def stop_worker(lab, host, victim, seconds=6):

@@ -105,6 +105,17 @@ class Examples(EngineTest):
         done = self.edge.run("ping", "-6", "-c", "3", "-i", "0.2", "fd77::1")
         self.assertIn(" 0% packet loss", done.stdout)
 
+    def test_wireguard_without_its_peer(self):
+        """The dialer says that nobody answers, and since when."""
+        self.use_example("wireguard")
+        done = self.edge.tunorch("apply", self.lab.file, "--timeout", "3s", check=False)
+        self.assertEqual(done.returncode, 1)
+        wait_for("it says so", lambda: re.search(
+            "no handshake was answered", self.edge.tunnel("wg-0")["reason"]))
+        self.gateway.apply()
+        self.wait_live(2)
+        self.assertEqual(self.edge.tunnel("wg-0")["reason"], "")
+
     def test_fastd(self):
         self.run_example("fastd", 2)
 

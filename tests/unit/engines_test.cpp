@@ -1,6 +1,7 @@
 // What the engines make of a tunnel, and what they hear: text both ways.
 #include <gmock/gmock.h>
 
+#include "orchestrator/database_files.hpp"
 #include "orchestrator/engine_command.hpp"
 #include "orchestrator/engine_openvpn.hpp"
 #include "orchestrator/engine_wireguard.hpp"
@@ -180,6 +181,18 @@ TEST(Command, SaysWhatIsWrongWithATemplate) {
   EXPECT_THAT(template_fault("a}", false), HasSubstr("brace"));
   EXPECT_THAT(template_fault("{peer}", true), HasSubstr("many dialers"));
   EXPECT_EQ(template_fault("{peer}", false), "");
+}
+
+// ---- a database's files ----
+
+TEST(DatabaseFiles, AreThoseTheUrlNames) {
+  worker::PostgresSpec spec;
+  spec.up.url = "postgresql://vpn@db/vpn?sslmode=verify-full&sslkey=%2Fkeys%2Fvpn.key&passfile=/p";
+  spec.down = spec.up;
+  EXPECT_THAT(database_files(spec), ElementsAre(testing::Pair("passfile", "/p"),
+                                                testing::Pair("sslkey", "/keys/vpn.key")));
+  spec.down.url = "postgresql://vpn@other/vpn?sslkey=/keys/other.key";
+  EXPECT_THROW(database_files(spec), std::runtime_error);
 }
 
 // ---- what starts a process anew ----
