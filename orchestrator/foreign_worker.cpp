@@ -138,6 +138,7 @@ void ForeignWorker::ask_to_stop() {
 
 void ForeignWorker::forget() {
   control_.reset();
+  thread_watch_.reset();
   heard_.clear();
   configured_ = control_failed_ = false;
   openvpn_ = {};
@@ -186,6 +187,24 @@ void ForeignWorker::watch_start(Clock::time_point now) {
   }
 }
 
+/// A process with many threads and much memory is dead long before it is gone, and its packets
+/// stand still from the beginning.
+void ForeignWorker::watch_a_thread() {
+  routing::Fd thread = open_any_thread(*process_);
+  if (!thread.valid()) return;
+  thread_watch_.emplace(host_.io, thread.release());
+  thread_watch_->async_wait(boost::asio::posix::stream_descriptor::wait_read,
+                            [this](const boost::system::error_code& error) {
+                              if (error || !process_) return;
+                              if (!is_dying(*process_)) {
+                                thread_watch_.reset();  // one of many ended: look for another
+                                return;
+                              }
+                              for (auto& [peer, path] : paths_) path.silence(true, Clock::now());
+                              owner_.changed(*this);
+                            });
+}
+
 bool ForeignWorker::is_ready() {
   if (engine_ == Engine::wireguard && !configured_) return false;
   // A dialer takes its device only when the listener has answered.
@@ -199,6 +218,7 @@ bool ForeignWorker::is_ready() {
 }
 
 void ForeignWorker::look_around(Clock::time_point now) {
+  if (!thread_watch_) watch_a_thread();
   connect_control();
   if (control_ && !control_failed_) {
     if (heard_.size() > max_log_bytes) heard_.clear();

@@ -259,6 +259,34 @@ int end_strays(std::uint32_t user) {
   return ended;
 }
 
+routing::Fd open_any_thread(const Process& process) {
+  constexpr unsigned pidfd_thread = O_EXCL;  // PIDFD_THREAD of linux/pidfd.h
+  std::error_code gone;
+  const std::string first = std::to_string(process.id.pid);
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/" + first + "/task", gone)) {
+    const std::string thread = entry.path().filename();
+    if (thread == first) continue;
+    routing::Fd fd(static_cast<int>(::syscall(SYS_pidfd_open, std::stoi(thread), pidfd_thread)));
+    if (fd.valid()) return fd;
+  }
+  return {};
+}
+
+bool is_dying(const Process& process) {
+  std::istringstream status(
+      read_text("/proc/" + std::to_string(process.id.pid) + "/status").value_or(""));
+  bool known = false, dying = false;
+  for (std::string line; std::getline(status, line);) {
+    known = true;
+    const std::string value = line.substr(std::min(line.find('\t') + 1, line.size()));
+    if (line.starts_with("State:") && (value.starts_with('Z') || value.starts_with('X')))
+      dying = true;
+    if (line.starts_with("SigPnd:") || line.starts_with("ShdPnd:"))
+      dying = dying || (std::stoull(value, nullptr, 16) & 1ULL << (SIGKILL - 1)) != 0;
+  }
+  return dying || !known;
+}
+
 bool ended_within(const Process& process, std::chrono::milliseconds limit) {
   pollfd wait{process.pidfd.get(), POLLIN, 0};
   return ::poll(&wait, 1, static_cast<int>(limit.count())) > 0;

@@ -235,7 +235,8 @@ void Supervisor::remove_files() {
 /// A death is followed at once: traffic waits. Other news of one moment share a tick.
 void Supervisor::changed(TunnelWorker& worker) {
   if (!changed_at_) changed_at_ = Clock::now();
-  if (!worker.lifecycle().alive())
+  // Nothing waits for the end of a `down`, and it is to find nothing left behind.
+  if (!worker.lifecycle().alive() && !down_)
     tick();
   else
     arm();

@@ -156,8 +156,10 @@ void TunnelWorker::exited() {
   sessions_.clear();
   for (auto& [peer, path] : paths_) path.session_down(asked, now);
   const std::string ended = std::to_string(pid());
+  // Traffic waits for the routes, and nothing for what is to be cleared away; a `down` does.
+  if (!asked) owner_.changed(*this);
   forget_process();
-  owner_.changed(*this);
+  if (asked) owner_.changed(*this);
   owner_.ended(*this);
   host_.events.add({"worker_ended", tunnel_, "",
                     "pid " + ended + (asked ? ": it was asked to" : ": " + reason_)});

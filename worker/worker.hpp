@@ -83,6 +83,7 @@ class Worker final : public Control::Owner,
                              const std::string& address, int stream, ConnectionState state);
   void on_database_stream(Fd socket, const std::string& dialer);
   void on_database_trouble(const std::string& reason);
+  Report trouble_report() const;
   void on_hello(Connection& connection, std::string_view text);
   void on_config(Connection& connection, std::string_view text);
   void greet(Connection& connection, Peer& peer, int streams, const Offloads& offloads);
@@ -124,6 +125,7 @@ class Worker final : public Control::Owner,
   Mailbox mailbox_{poller_};
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::unique_ptr<Postgres> postgres_;
+  std::string trouble_;  // of the database; empty: it answers
   std::optional<Door> door_;
   std::optional<Dialer> dialer_;
   Clock::time_point next_beat_{};

@@ -37,6 +37,7 @@ std::vector<Report> Worker::replay() const {
   std::vector<Report> reports;
   for (const Peer& peer : peers_)
     if (peer.announced) reports.push_back(report("session_up", peer));
+  if (!trouble_.empty()) reports.push_back(trouble_report());
   return reports;
 }
 

@@ -65,10 +65,15 @@ void Worker::on_database_stream(Fd socket, const std::string& dialer) {
 }
 
 void Worker::on_database_trouble(const std::string& reason) {
+  trouble_ = reason;
+  control_.tell(trouble_report());
+}
+
+Report Worker::trouble_report() const {
   Report report = hello();
   report.event = "trouble";
-  report.reason = reason;
-  control_.tell(report);
+  report.reason = trouble_;
+  return report;
 }
 
 }  // namespace tunorch::worker
