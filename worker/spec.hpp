@@ -142,8 +142,8 @@ struct SocketReport {
 ///   queues        the answer to `queues`, with the fds on the packet
 ///   told          a peer's STATE frame came: `word`
 ///   carried       `carry` is done; `packets` went out, `lost` could not
-/// After `hello` on a new connection a started worker repeats `session_up` for each live session, and
-/// `trouble` where there is any.
+/// After `hello` on a new connection a started worker repeats `session_up` for each live session,
+/// and `trouble` where there is any.
 struct Report {
   std::string event;
   int protocol = control_protocol;
