@@ -21,6 +21,7 @@ constexpr const char* log_name = "log";
 /// Never ready for so long, it is stopped, and backoff and quarantine hold for it.
 constexpr seconds start_limit{10};
 constexpr seconds look_interval{1};
+constexpr std::size_t watched_threads = 3;
 /// Asked for its state and silent for so long, its control socket hangs.
 constexpr seconds control_limit{5};
 /// A peer that answered nothing for so long has no session any more.
@@ -49,17 +50,15 @@ int signal_of(const std::string& name) {
   return SIGTERM;
 }
 
-void write_file(const fs::path& file, const std::string& text, std::uint32_t user) {
-  const Fd fd(::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!fd.valid() || ::fchown(fd.get(), user, user) != 0 ||
-      ::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
-    throw std::system_error(errno, std::generic_category(), "cannot write " + file.string());
+void give_to(const fs::path& path, std::uint32_t user) {
+  if (::lchown(path.c_str(), user, user) != 0)
+    throw std::system_error(errno, std::generic_category(), "cannot give away " + path.string());
 }
 
 void make_own_dir(const fs::path& dir, std::uint32_t user) {
   fs::create_directory(dir);
-  if (::chmod(dir.c_str(), 0700) != 0 || ::chown(dir.c_str(), user, user) != 0)
-    throw std::system_error(errno, std::generic_category(), "cannot make folder " + dir.string());
+  fs::permissions(dir, fs::perms::owner_all);
+  give_to(dir, user);
 }
 
 /// The end of a file, by lines.
@@ -113,7 +112,8 @@ void ForeignWorker::write_files(const Launch& launch, std::uint32_t user) {
     fs::path folder = dir;
     for (const fs::path& part : fs::path(file.name).parent_path())
       make_own_dir(folder /= part, user);
-    write_file(dir / file.name, file.text, user);
+    write_whole(dir / file.name, file.text);
+    give_to(dir / file.name, user);
   }
 }
 
@@ -138,7 +138,8 @@ void ForeignWorker::ask_to_stop() {
 
 void ForeignWorker::forget() {
   control_.reset();
-  thread_watch_.reset();
+  thread_watches_.clear();
+  threads_ended_ = true;
   heard_.clear();
   configured_ = control_failed_ = false;
   openvpn_ = {};
@@ -189,20 +190,21 @@ void ForeignWorker::watch_start(Clock::time_point now) {
 
 /// A process with many threads and much memory is dead long before it is gone, and its packets
 /// stand still from the beginning.
-void ForeignWorker::watch_a_thread() {
-  routing::Fd thread = open_any_thread(*process_);
-  if (!thread.valid()) return;
-  thread_watch_.emplace(host_.io, thread.release());
-  thread_watch_->async_wait(boost::asio::posix::stream_descriptor::wait_read,
-                            [this](const boost::system::error_code& error) {
-                              if (error || !process_) return;
-                              if (!is_dying(*process_)) {
-                                thread_watch_.reset();  // one of many ended: look for another
-                                return;
-                              }
-                              for (auto& [peer, path] : paths_) path.silence(true, Clock::now());
-                              owner_.changed(*this);
-                            });
+void ForeignWorker::watch_threads() {
+  thread_watches_.clear();
+  for (Fd& thread : open_threads(*process_, watched_threads)) {
+    thread_watches_.emplace_back(host_.io, thread.release());
+    thread_watches_.back().async_wait(boost::asio::posix::stream_descriptor::wait_read,
+                                      [this](const boost::system::error_code& error) {
+                                        if (error || !process_) return;
+                                        threads_ended_ = true;
+                                        if (!is_dying(*process_)) return;  // one of many ended
+                                        for (auto& [peer, path] : paths_)
+                                          path.silence(true, Clock::now());
+                                        owner_.changed(*this);
+                                      });
+  }
+  threads_ended_ = thread_watches_.empty();
 }
 
 bool ForeignWorker::is_ready() {
@@ -218,7 +220,7 @@ bool ForeignWorker::is_ready() {
 }
 
 void ForeignWorker::look_around(Clock::time_point now) {
-  if (!thread_watch_) watch_a_thread();
+  if (threads_ended_) watch_threads();
   connect_control();
   if (control_ && !control_failed_) {
     if (heard_.size() > max_log_bytes) heard_.clear();
@@ -317,8 +319,9 @@ void ForeignWorker::take_counters() {
                               ? fmt::format("{}:{}", wanted_.spec.address, wanted_.spec.port)
                               : openvpn_.remote;
       if (sessions_.size() > 1) continue;
-      session.rx_bytes = activity_.rx_bytes;
-      session.tx_bytes = activity_.tx_bytes;
+      const bool told = engine_ == Engine::openvpn && !listener_;
+      session.rx_bytes = told ? openvpn_.rx_bytes : activity_.rx_bytes;
+      session.tx_bytes = told ? openvpn_.tx_bytes : activity_.tx_bytes;
     }
     // Among several peers the device's packets are nobody's in particular: the engine's count is
     // the witness then, in packets of full size.

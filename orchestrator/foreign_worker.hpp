@@ -33,7 +33,7 @@ class ForeignWorker final : public TunnelWorker {
   void forget() override;
 
   void write_files(const Launch& launch, std::uint32_t user);
-  void watch_a_thread();
+  void watch_threads();
   void watch_start(Clock::time_point now);
   bool is_ready();
   void look_around(Clock::time_point now);
@@ -59,7 +59,8 @@ class ForeignWorker final : public TunnelWorker {
   std::map<std::string, Peer> peers_;
   Clock::time_point started_{}, next_look_{}, asked_{}, renewed_{};
 
-  std::optional<boost::asio::posix::stream_descriptor> thread_watch_;
+  std::vector<boost::asio::posix::stream_descriptor> thread_watches_;
+  bool threads_ended_ = true;  // one of them, or there are none
   std::unique_ptr<EngineControl> control_;
   std::string heard_;        // of the control socket, a part of an answer
   bool configured_ = false;  // wireguard: it took its keys and peers

@@ -259,17 +259,18 @@ int end_strays(std::uint32_t user) {
   return ended;
 }
 
-routing::Fd open_any_thread(const Process& process) {
+std::vector<routing::Fd> open_threads(const Process& process, std::size_t most) {
   constexpr unsigned pidfd_thread = O_EXCL;  // PIDFD_THREAD of linux/pidfd.h
+  std::vector<routing::Fd> threads;
   std::error_code gone;
   const std::string first = std::to_string(process.id.pid);
   for (const auto& entry : std::filesystem::directory_iterator("/proc/" + first + "/task", gone)) {
     const std::string thread = entry.path().filename();
-    if (thread == first) continue;
+    if (thread == first || threads.size() == most) continue;
     routing::Fd fd(static_cast<int>(::syscall(SYS_pidfd_open, std::stoi(thread), pidfd_thread)));
-    if (fd.valid()) return fd;
+    if (fd.valid()) threads.push_back(std::move(fd));
   }
-  return {};
+  return threads;
 }
 
 bool is_dying(const Process& process) {

@@ -60,10 +60,10 @@ Process launch_daemon(const boost::asio::any_io_executor& executor,
 /// Whether it has ended within the limit.
 bool ended_within(const Process& process, std::chrono::milliseconds limit);
 
-/// A thread of the process other than its first, readable when that has ended (PIDFD_THREAD, Linux
-/// 6.9). Of a process that is killed they end at once, and its memory, which can take ten
-/// milliseconds, is given back by the last. Not valid where there is none.
-routing::Fd open_any_thread(const Process& process);
+/// Some threads of the process other than its first, each readable when it has ended (PIDFD_THREAD,
+/// Linux 6.9). Of a process that is killed they end at once, all but the last, which gives its
+/// memory back first: that can take ten milliseconds. Empty where there are none.
+std::vector<routing::Fd> open_threads(const Process& process, std::size_t most);
 /// Whether it is on its way out: killed, and not gone yet (proc(5): SigPnd, ShdPnd, and the state).
 bool is_dying(const Process& process);
 

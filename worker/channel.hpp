@@ -52,6 +52,8 @@ class PlainChannel final : public Channel {
   int socket_error() const override { return socket_error_; }
 
  private:
+  IoResult waits_or_fails(IoResult wait);
+
   int fd_;
   std::vector<std::string> peer_names_;
   std::string error_;

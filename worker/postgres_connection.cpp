@@ -133,6 +133,11 @@ DatabaseResult DatabaseConnection::run(const std::string& sql,
   return last;
 }
 
+void DatabaseConnection::prepare(const char* name, const std::string& sql) {
+  const DatabaseResult result(PQprepare(connection_.get(), name, sql.c_str(), 0, nullptr));
+  if (PQresultStatus(result.get()) != PGRES_COMMAND_OK) fail(result.get());
+}
+
 void DatabaseConnection::fail(const PGresult* result) const {
   const char* words = result ? PQresultErrorMessage(result) : "";
   if (!*words) words = PQerrorMessage(connection_.get());

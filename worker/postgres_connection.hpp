@@ -55,6 +55,8 @@ class DatabaseConnection {
   /// binary. Throws DatabaseError or Stopped.
   DatabaseResult run(const std::string& sql, const std::vector<std::string>& values = {},
                      bool binary = false);
+  /// A statement to be sent by name. Throws DatabaseError.
+  void prepare(const char* name, const std::string& sql);
   /// Throws DatabaseError with what the connection says, after something failed.
   [[noreturn]] void fail(const PGresult* result = nullptr) const;
 

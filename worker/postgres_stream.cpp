@@ -137,15 +137,11 @@ void PostgresStream::open_log(DatabaseConnection& database) {
   const std::int64_t committed = std::stoll(PQgetvalue(last.get(), 0, 0));
   while (!batches_.empty() && batches_.front().first <= committed) batches_.pop_front();
   under_way_ = 0;
-  DatabaseResult prepared(PQprepare(
-      database.get(), "put",
-      ("INSERT INTO " + schema + ".packet (stream, direction, seq, tunnel, kind, payload) SELECT " +
-       id + ", " + std::to_string(direction) +
-       ", $1::bigint + t.n - 1, $2::text, t.k, t.p FROM unnest($3::int2[], $4::bytea[]) WITH "
-       "ORDINALITY AS t(k, p, n)")
-          .c_str(),
-      0, nullptr));
-  if (PQresultStatus(prepared.get()) != PGRES_COMMAND_OK) database.fail(prepared.get());
+  database.prepare("put", "INSERT INTO " + schema +
+                              ".packet (stream, direction, seq, tunnel, kind, payload) SELECT " +
+                              id + ", " + std::to_string(direction) +
+                              ", $1::bigint + t.n - 1, $2::text, t.k, t.p FROM unnest($3::int2[], "
+                              "$4::bytea[]) WITH ORDINALITY AS t(k, p, n)");
   if (PQsetnonblocking(database.get(), 1) != 0 || PQenterPipelineMode(database.get()) != 1)
     database.fail();
 }
@@ -286,14 +282,10 @@ void PostgresStream::read_all() {
 void PostgresStream::read_on(DatabaseConnection& database) {
   const std::string schema = quoted_name(database.spec().schema);
   const int direction = spec_.dialer ? direction_down : direction_up;
-  DatabaseResult prepared(
-      PQprepare(database.get(), "get",
-                ("SELECT seq, kind, payload FROM " + schema + ".packet WHERE stream = " +
-                 std::to_string(spec_.id) + " AND direction = " + std::to_string(direction) +
-                 " AND seq > $1::bigint ORDER BY seq LIMIT " + std::to_string(rows_a_read))
-                    .c_str(),
-                0, nullptr));
-  if (PQresultStatus(prepared.get()) != PGRES_COMMAND_OK) database.fail(prepared.get());
+  database.prepare("get",
+                   "SELECT seq, kind, payload FROM " + schema + ".packet WHERE stream = " +
+                       std::to_string(spec_.id) + " AND direction = " + std::to_string(direction) +
+                       " AND seq > $1::bigint ORDER BY seq LIMIT " + std::to_string(rows_a_read));
   bool last = false;
   for (;;) {
     std::size_t rows = 0;
