@@ -149,17 +149,21 @@ routing::Fd open_pidfd(pid_t pid) {
   return routing::Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
 }
 
-std::uint64_t start_ticks_of(pid_t pid) {
+/// Field `number` of /proc/PID/stat, from 3 on (proc(5)); empty where there is none.
+std::string stat_field(pid_t pid, int number) {
   const std::string stat = read_text("/proc/" + std::to_string(pid) + "/stat").value_or("");
   // The name in field 2 may hold spaces and brackets: count from its last bracket.
   const auto end_of_name = stat.rfind(')');
-  if (end_of_name == std::string::npos) return 0;
+  if (end_of_name == std::string::npos) return "";
   std::istringstream fields(stat.substr(end_of_name + 1));
   std::string field;
-  for (int i = 3; i < 22; ++i) fields >> field;
-  std::uint64_t ticks = 0;
-  fields >> ticks;
-  return ticks;
+  for (int i = 3; i <= number; ++i) fields >> field;
+  return field;
+}
+
+std::uint64_t start_ticks_of(pid_t pid) {
+  const std::string ticks = stat_field(pid, 22);
+  return ticks.empty() ? 0 : std::stoull(ticks);
 }
 
 struct OwnSession {
@@ -274,18 +278,17 @@ std::vector<routing::Fd> open_threads(const Process& process, std::size_t most) 
 }
 
 bool is_dying(const Process& process) {
+  constexpr unsigned long exiting = 0x4;  // PF_EXITING of the kernel's linux/sched.h
+  const std::string flags = stat_field(process.id.pid, 9);
+  if (flags.empty() || (std::stoul(flags) & exiting) != 0) return true;
+  // Killed, and its first thread has not run since.
   std::istringstream status(
       read_text("/proc/" + std::to_string(process.id.pid) + "/status").value_or(""));
-  bool known = false, dying = false;
-  for (std::string line; std::getline(status, line);) {
-    known = true;
-    const std::string value = line.substr(std::min(line.find('\t') + 1, line.size()));
-    if (line.starts_with("State:") && (value.starts_with('Z') || value.starts_with('X')))
-      dying = true;
-    if (line.starts_with("SigPnd:") || line.starts_with("ShdPnd:"))
-      dying = dying || (std::stoull(value, nullptr, 16) & 1ULL << (SIGKILL - 1)) != 0;
-  }
-  return dying || !known;
+  for (std::string line; std::getline(status, line);)
+    if ((line.starts_with("SigPnd:") || line.starts_with("ShdPnd:")) &&
+        (std::stoull(line.substr(line.find('\t')), nullptr, 16) & 1ULL << (SIGKILL - 1)) != 0)
+      return true;
+  return false;
 }
 
 bool ended_within(const Process& process, std::chrono::milliseconds limit) {
@@ -303,11 +306,8 @@ std::optional<Process> adopt_process(const ProcessId& id) {
 Activity activity(const Process& process) {
   const std::string proc = "/proc/" + std::to_string(process.id.pid);
   Activity now;
-  std::string text;
-  std::getline(std::ifstream(proc + "/stat"), text);
-  // The name before it is in parentheses and may hold anything.
-  if (const auto end = text.rfind(')'); end != text.npos && end + 2 < text.size())
-    now.state = text[end + 2];
+  const std::string state = stat_field(process.id.pid, 3);
+  if (!state.empty()) now.state = state[0];
   // Nanoseconds on a CPU come first (kernel: Documentation/scheduler/sched-stats.rst).
   std::int64_t ran = 0;
   std::ifstream(proc + "/schedstat") >> ran;

@@ -64,7 +64,7 @@ bool ended_within(const Process& process, std::chrono::milliseconds limit);
 /// Linux 6.9). Of a process that is killed they end at once, all but the last, which gives its
 /// memory back first: that can take ten milliseconds. Empty where there are none.
 std::vector<routing::Fd> open_threads(const Process& process, std::size_t most);
-/// Whether it is on its way out: killed, and not gone yet (proc(5): SigPnd, ShdPnd, and the state).
+/// Whether it is gone or on its way out: killed, or ending (proc(5): SigPnd, ShdPnd, flags).
 bool is_dying(const Process& process);
 
 /// A process that an earlier daemon started; nothing where it is gone.

@@ -106,7 +106,7 @@ std::vector<const Source*> with_headers(const Source& source, const std::vector<
 TEST(House, PureFilesKnowNoClockNoKernelAndNoLog) {
   const std::string pure =
       "(orchestrator/(cluster|desired|plan|carriage|members|drains|step|lifecycle|health|"
-      "path_health|config_(?!yaml).*)|"
+      "path_health|path_mtu|launch|engine_(openvpn|wireguard|command)|config_(?!yaml).*)|"
       "worker/(frame|handshake|packet|prefix_table|vnet_header|probe)|"
       "routing/(prefix|route|rule|nexthop|decision|link))\\..pp";
   const std::string impure =

@@ -1,0 +1,98 @@
+// What is known of a process while it dies.
+#include "orchestrator/process.hpp"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <csignal>
+#include <thread>
+#include <vector>
+
+namespace tunorch {
+namespace {
+
+constexpr std::size_t child_memory = 256UL << 20;  // so that its end takes a while
+
+/// A child with so many threads, all asleep.
+class Child {
+ public:
+  explicit Child(int threads) {
+    std::array<int, 2> ready{};
+    if (::pipe(ready.data()) != 0) throw std::runtime_error("no pipe");
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      const std::vector<char> memory(child_memory, 1);
+      std::vector<std::thread> others;
+      for (int i = 1; i < threads; ++i) others.emplace_back([] { ::pause(); });
+      if (::write(ready[1], "r", 1) != 1) ::_exit(1);
+      for (;;) ::pause();
+    }
+    char byte = 0;
+    if (::read(ready[0], &byte, 1) != 1) throw std::runtime_error("no child");
+    ::close(ready[0]);
+    ::close(ready[1]);
+    process_.id.pid = pid_;
+    process_.pidfd = routing::Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
+  }
+  Child(const Child&) = delete;
+  Child& operator=(const Child&) = delete;
+  ~Child() {
+    kill();
+    ::waitpid(pid_, nullptr, 0);
+  }
+
+  const Process& process() const { return process_; }
+  void kill() const { ::kill(pid_, SIGKILL); }
+
+ private:
+  pid_t pid_ = 0;
+  Process process_;
+};
+
+bool ends(const routing::Fd& fd, int limit_ms) {
+  pollfd wait{fd.get(), POLLIN, 0};
+  return ::poll(&wait, 1, limit_ms) > 0;
+}
+
+TEST(ProcessTest, WatchesThreadsThatEndWhenItIsKilled) {
+  const Child child(4);
+  EXPECT_EQ(open_threads(child.process(), 2).size(), 2u);
+  const auto threads = open_threads(child.process(), 8);
+  ASSERT_EQ(threads.size(), 3u);
+  for (const auto& thread : threads) EXPECT_FALSE(ends(thread, 0));
+  child.kill();
+  for (const auto& thread : threads) EXPECT_TRUE(ends(thread, 10'000));
+}
+
+TEST(ProcessTest, HasNoOtherThreadsToWatch) {
+  EXPECT_TRUE(open_threads(Child(1).process(), 8).empty());
+}
+
+TEST(ProcessTest, TellsAKilledProcessFromALivingOne) {
+  const Child child(4);
+  EXPECT_FALSE(is_dying(child.process()));
+  child.kill();
+  // Before it has run again, while its memory is given back, and when it is a zombie.
+  int looks = 0;
+  for (; !ended_within(child.process(), std::chrono::milliseconds(0)); ++looks)
+    EXPECT_TRUE(is_dying(child.process())) << looks;
+  EXPECT_GT(looks, 10);
+  EXPECT_TRUE(is_dying(child.process()));
+}
+
+TEST(ProcessTest, CountsAProcessThatIsGoneAsDying) {
+  Process gone;
+  {
+    const Child child(1);
+    gone.id = child.process().id;
+  }
+  EXPECT_TRUE(is_dying(gone));
+}
+
+}  // namespace
+}  // namespace tunorch
