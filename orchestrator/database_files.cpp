@@ -3,6 +3,7 @@
 #include <pwd.h>
 #include <unistd.h>
 
+#include <charconv>
 #include <cstdlib>
 #include <filesystem>
 #include <stdexcept>
@@ -22,9 +23,15 @@ std::string parameter_of(const std::string& url, const std::string& name) {
     const std::string coded = url.substr(from, url.find('&', from) - from);
     std::string value;
     for (std::size_t i = 0; i < coded.size(); ++i) {
-      const bool code = coded[i] == '%' && i + 2 < coded.size();
-      value += code ? static_cast<char>(std::stoi(coded.substr(i + 1, 2), nullptr, 16)) : coded[i];
-      if (code) i += 2;
+      const char* const code = coded.data() + i + 1;
+      unsigned char byte = 0;
+      if (coded[i] == '%' && i + 2 < coded.size() &&
+          std::from_chars(code, code + 2, byte, 16).ptr == code + 2) {
+        value += static_cast<char>(byte);
+        i += 2;
+      } else {
+        value += coded[i];
+      }
     }
     return value;
   }

@@ -338,6 +338,28 @@ std::vector<DesiredSysctl> global_sysctls(const Cluster& cluster, const Node& no
   return all;
 }
 
+/// Our own worker refuses such packets itself; what comes by another engine the kernel forwards.
+bool kernel_isolates(const Bundle& bundle, const DesiredBundle& part) {
+  const bool foreign = std::ranges::any_of(
+      bundle.tunnels, [](const Tunnel& tunnel) { return tunnel.engine != Engine::native; });
+  return bundle.isolate && foreign && part.listener && part.peers.size() > 1;
+}
+
+std::optional<routing::NftTable> nft_table_of(const Node& node, std::vector<Prefix> sources,
+                                              std::vector<std::vector<std::string>> isolated) {
+  routing::NftTable table;
+  if (!node.masquerade.empty()) {
+    std::ranges::sort(sources);
+    sources.erase(std::unique(sources.begin(), sources.end()), sources.end());
+    table.masquerade = routing::Masquerade{node.masquerade, sources};
+  }
+  for (auto& devices : isolated) std::ranges::sort(devices);
+  std::ranges::sort(isolated);
+  table.isolated = std::move(isolated);
+  if (table == routing::NftTable{}) return std::nullopt;
+  return table;
+}
+
 }  // namespace
 
 std::uint64_t fnv1a(std::string_view text) {
@@ -376,6 +398,7 @@ Desired select_node(const Cluster& cluster, const std::string& name) {
   desired.protocol = cluster.protocol;
   const Bundle* any_bundle = nullptr;
   std::vector<Prefix> sources;
+  std::vector<std::vector<std::string>> isolated;
   for (const Bundle& bundle : cluster.bundles) {
     const std::vector<const Node*> peers = peers_in(cluster, bundle, name);
     if (peers.empty()) continue;
@@ -392,6 +415,7 @@ Desired select_node(const Cluster& cluster, const std::string& name) {
       for (const Prefix& prefix : prefixes_of(*peer)) sources.push_back(prefix);
     }
     if (bundle.policy.table != 0) add_policy_rules(bundle.policy, desired);
+    if (kernel_isolates(bundle, part)) isolated.push_back(part.tunnels);
     desired.bundles.push_back(std::move(part));
   }
   if (desired.full_tunnel()) add_full_tunnel_rules(desired);
@@ -400,11 +424,7 @@ Desired select_node(const Cluster& cluster, const std::string& name) {
   // Global settings come first: new devices inherit the defaults they change.
   auto sysctls = global_sysctls(cluster, *node, any_bundle);
   desired.sysctls.insert(desired.sysctls.begin(), sysctls.begin(), sysctls.end());
-  if (!node->masquerade.empty()) {
-    std::sort(sources.begin(), sources.end());
-    sources.erase(std::unique(sources.begin(), sources.end()), sources.end());
-    desired.masquerade = routing::Masquerade{node->masquerade, sources};
-  }
+  desired.nft_table = nft_table_of(*node, std::move(sources), std::move(isolated));
   return desired;
 }
 

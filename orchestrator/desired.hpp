@@ -90,7 +90,7 @@ struct Desired {
   std::vector<DesiredGroup> groups;  // one a peer
   std::vector<DesiredRoute> routes;
   std::vector<routing::Rule> rules;
-  std::optional<routing::Masquerade> masquerade;
+  std::optional<routing::NftTable> nft_table;
   std::vector<DesiredBundle> bundles;
   bool forwards_v6 = false;  // then router advertisements need accept_ra = 2 to be kept
 

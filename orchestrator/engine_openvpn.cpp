@@ -73,6 +73,8 @@ std::string listener_part(const DesiredTunnel& tunnel, const std::filesystem::pa
   line("client-config-dir " + (dir / "clients").string());
   line("ccd-exclusive");
   line(fmt::format("max-clients {}", spec.peers.size() + 1));  // one that returns is there twice
+  // Answers leave from the address that was dialed, of several that a host may have.
+  if (!tunnel.openvpn.tcp) line("multihome");
   line("dh none");
   line("remote-cert-tls client");
   line("keepalive 1 5");

@@ -40,9 +40,9 @@ ObservedSysctl observe_sysctl(const std::string& key) {
   return now;
 }
 
-std::optional<routing::Masquerade> observe_masquerade() {
+std::optional<routing::NftTable> observe_nft_table() {
   try {
-    return routing::read_masquerade();
+    return routing::read_nft_table();
   } catch (const std::system_error& error) {
     // Without root nftables shows nothing; a plan then says it would make the table.
     if (error.code().value() == EPERM || error.code().value() == EACCES) return std::nullopt;
@@ -91,10 +91,10 @@ Observed Kernel::observe(const Desired& desired) {
     observed.carriage.groups = netlink_.nexthop_groups();
   }
   observed.abilities = abilities_;
-  observed.masquerade = observe_masquerade();
-  if (observed.masquerade && !journal_.nft_table()) {
+  observed.nft_table = observe_nft_table();
+  if (observed.nft_table && !journal_.nft_table()) {
     observed.foreign_nft_table = true;
-    observed.masquerade.reset();
+    observed.nft_table.reset();
   }
   return observed;
 }
@@ -207,12 +207,12 @@ void Kernel::change(const AddressStep& step) {
   }
 }
 
-void Kernel::change(const MasqueradeStep& step) {
+void Kernel::change(const NftTableStep& step) {
   if (step.after) {
     journal_.set_nft_table(true);
-    routing::write_masquerade(*step.after);
+    routing::write_nft_table(*step.after);
   } else {
-    routing::delete_masquerade();
+    routing::delete_nft_table();
     journal_.set_nft_table(false);
   }
 }

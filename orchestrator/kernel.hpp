@@ -25,7 +25,7 @@ class Kernel {
   /// Devices that a daemon made and was killed before it marked them: only the journal knows them.
   void remove_unmarked_devices();
 
-  /// Only reads. Needs no root, but for the masquerade table (then taken as absent).
+  /// Only reads. Needs no root, but for our nftables table (then taken as absent).
   Observed observe(const Desired& desired);
 
   /// Performs any step but a WorkerStep, whole: on failure the object is as before and
@@ -42,7 +42,7 @@ class Kernel {
   void change(const routing::Sysctl& setting);
   void change(const TunStep& step);
   void change(const AddressStep& step);
-  void change(const MasqueradeStep& step);
+  void change(const NftTableStep& step);
   void change(const NexthopStep& step);
   void change(const GroupStep& step);
   void change(const RouteStep& step);

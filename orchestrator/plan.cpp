@@ -157,14 +157,14 @@ void plan_address_removals(const Desired& desired, const Observed& observed, Pla
       plan.steps.push_back(AddressStep{address, std::nullopt});
 }
 
-void plan_masquerade(const Desired& desired, const Observed& observed, Plan& plan) {
-  if (desired.masquerade && desired.masquerade != observed.masquerade)
-    plan.steps.push_back(MasqueradeStep{observed.masquerade, desired.masquerade});
+void plan_nft_table(const Desired& desired, const Observed& observed, Plan& plan) {
+  if (desired.nft_table && desired.nft_table != observed.nft_table)
+    plan.steps.push_back(NftTableStep{observed.nft_table, desired.nft_table});
 }
 
-void plan_masquerade_removal(const Desired& desired, const Observed& observed, Plan& plan) {
-  if (!desired.masquerade && observed.masquerade)
-    plan.steps.push_back(MasqueradeStep{observed.masquerade, std::nullopt});
+void plan_nft_table_removal(const Desired& desired, const Observed& observed, Plan& plan) {
+  if (!desired.nft_table && observed.nft_table)
+    plan.steps.push_back(NftTableStep{observed.nft_table, std::nullopt});
 }
 
 // ---- workers ----
@@ -230,7 +230,7 @@ void find_conflicts(const Desired& desired, const Observed& observed, Plan& plan
           "address {} is already on {} and is not ours: remove it there, or choose another",
           found->prefix.text(), found->dev));
   }
-  if (desired.masquerade && observed.foreign_nft_table)
+  if (desired.nft_table && observed.foreign_nft_table)
     plan.conflicts.push_back(
         "nftables has a table `inet tunorch` that is not ours: nft delete table inet tunorch, or "
         "give it another name");
@@ -292,13 +292,13 @@ Plan make_plan(const Desired& desired, const Observed& observed, const HealthTab
   plan_sysctls(desired, observed, plan);
   plan_tuns(desired, observed, plan);
   plan_addresses(desired, observed, plan);
-  plan_masquerade(desired, observed, plan);
+  plan_nft_table(desired, observed, plan);
   plan_workers(desired, observed, plan);
   std::ranges::move(carriage.additions, std::back_inserter(plan.steps));
 
   std::ranges::move(carriage.removals, std::back_inserter(plan.steps));
   plan_worker_removals(desired, observed, plan);
-  plan_masquerade_removal(desired, observed, plan);
+  plan_nft_table_removal(desired, observed, plan);
   plan_address_removals(desired, observed, plan);
   plan_tun_removals(desired, observed, plan);
   plan_sysctl_restores(desired, observed, plan);
@@ -347,8 +347,8 @@ void record_change(Observed& observed, const AddressStep& step) {
   if (step.after) observed.addresses.push_back(*step.after);
 }
 
-void record_change(Observed& observed, const MasqueradeStep& step) {
-  observed.masquerade = step.after;
+void record_change(Observed& observed, const NftTableStep& step) {
+  observed.nft_table = step.after;
 }
 
 void record_change(Observed& observed, const WorkerStep& step) {

@@ -35,7 +35,7 @@ struct Observed {
   Carriage carriage;
   std::vector<routing::Route> foreign_routes;  // to a wanted prefix
   routing::NexthopAbilities abilities;
-  std::optional<routing::Masquerade> masquerade;
+  std::optional<routing::NftTable> nft_table;
   bool foreign_nft_table = false;       // of our table's name
   std::vector<std::string> ra_devices;  // not ours; with a default route from router advertisements
   std::map<std::string, ObservedWorker> workers;  // by tunnel

@@ -14,8 +14,8 @@ std::string text(const routing::Tun& tun) {
 std::string text(const routing::Address& address) {
   return address.prefix.text();
 }
-std::string text(const routing::Masquerade& masquerade) {
-  return masquerade.text();
+std::string text(const routing::NftTable& table) {
+  return table.text();
 }
 std::string text(const WorkerRef& worker) {
   return worker.text;
@@ -42,8 +42,8 @@ std::string name(const routing::Tun& tun) {
 std::string name(const routing::Address& address) {
   return "address on " + address.dev;
 }
-std::string name(const routing::Masquerade&) {
-  return "masquerade";
+std::string name(const routing::NftTable&) {
+  return "nftables table inet tunorch";
 }
 std::string name(const WorkerRef& worker) {
   return "worker " + worker.tunnel;

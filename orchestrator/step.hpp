@@ -44,13 +44,13 @@ struct WorkerRef {
 using SysctlStep = Change<SysctlSetting>;
 using TunStep = Change<routing::Tun>;
 using AddressStep = Change<routing::Address>;
-using MasqueradeStep = Change<routing::Masquerade>;
+using NftTableStep = Change<routing::NftTable>;
 using WorkerStep = Change<WorkerRef>;
 using NexthopStep = Change<routing::NexthopObject>;
 using GroupStep = Change<routing::NexthopGroup>;
 using RouteStep = Change<routing::Route>;
 using RuleStep = Change<routing::Rule>;
-using Step = std::variant<SysctlStep, TunStep, AddressStep, MasqueradeStep, WorkerStep, NexthopStep,
+using Step = std::variant<SysctlStep, TunStep, AddressStep, NftTableStep, WorkerStep, NexthopStep,
                           GroupStep, RouteStep, RuleStep>;
 
 /// One line, as a diff: "+ tun backbone-0 mtu 1500 …", "~ …: old -> new", "- …".

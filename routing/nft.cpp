@@ -65,7 +65,7 @@ void check_device(const std::string& dev) {
   const bool quotable = std::ranges::none_of(
       dev, [](char c) { return c <= ' ' || c == '"' || c == '*' || c == '\\'; });
   if (dev.empty() || dev.size() >= IFNAMSIZ || !quotable)
-    fail(EINVAL, "masquerade by device \"" + dev + '"');
+    fail(EINVAL, "write a rule for device \"" + dev + '"');
 }
 
 // One rule a prefix: an interval set would refuse nested prefixes, or with auto-merge not give them
@@ -75,17 +75,34 @@ std::string rule_text(const std::string& dev, const Prefix& source) {
          source.network().text() + " masquerade\n";
 }
 
+std::string chain_text(const char* name, const char* type, const std::string& rules) {
+  return std::string("  chain ") + name + " {\n    type " + type + "; policy accept;\n" + rules +
+         "  }\n";
+}
+
+std::string rule_text(const std::vector<std::string>& isolated) {
+  std::string set;
+  for (const std::string& dev : isolated) set += (set.empty() ? "\"" : ", \"") + dev + '"';
+  return "    iifname { " + set + " } oifname { " + set + " } drop\n";
+}
+
 // "add" first, for to delete a table that is not there is an error, and an error undoes it all.
-std::string transaction_text(const Masquerade& masquerade) {
+std::string transaction_text(const NftTable& table) {
+  std::string nat, isolation;
+  if (table.masquerade)
+    for (const Prefix& source : table.masquerade->sources)
+      nat += rule_text(table.masquerade->dev, source);
+  for (const auto& devices : table.isolated) isolation += rule_text(devices);
   std::string text =
       "add table inet tunorch\n"
       "delete table inet tunorch\n"
       "table inet tunorch {\n"
-      "  comment \"made by tunorch; removed by tunorch down\"\n"
-      "  chain postrouting {\n"
-      "    type nat hook postrouting priority srcnat; policy accept;\n";
-  for (const Prefix& source : masquerade.sources) text += rule_text(masquerade.dev, source);
-  return text + "  }\n}\n";
+      "  comment \"made by tunorch; removed by tunorch down\"\n";
+  if (table.masquerade)
+    text += chain_text("postrouting", "nat hook postrouting priority srcnat", nat);
+  if (!table.isolated.empty())
+    text += chain_text("forward", "filter hook forward priority filter", isolation);
+  return text + "}\n";
 }
 
 bool has_table() {
@@ -103,57 +120,89 @@ std::optional<Prefix> parse_source(const json& right) {
                        std::to_string(prefix.at("len").get<unsigned>()));
 }
 
-struct Rule {
-  std::string dev;
-  Prefix source;
-};
+/// Whether an expression compares this key of a packet with something.
+bool matches(const json& expression, const char* key) {
+  const json& match = expression.at("match");
+  return match.at("op") == "==" && match.at("left").at("meta").at("key") == key;
+}
 
 // Nothing for a rule that rule_text() cannot have written. at() throws where the shape differs.
-std::optional<Rule> parse_rule(const json& expressions) {
+std::optional<Masquerade> parse_masquerade(const json& expressions) {
   if (expressions.size() != 3 || !expressions[2].contains("masquerade")) return std::nullopt;
-  const json device = expressions[0].at("match"), source = expressions[1].at("match");
-  const bool expected = device.at("op") == "==" && source.at("op") == "==" &&
-                        device.at("left").at("meta").at("key") == "oifname" &&
+  const json &device = expressions[0].at("match"), &source = expressions[1].at("match");
+  const bool expected = matches(expressions[0], "oifname") && source.at("op") == "==" &&
                         source.at("left").at("payload").at("field") == "saddr";
   const auto prefix = parse_source(source.at("right"));
   if (!expected || !prefix) return std::nullopt;
-  return Rule{device.at("right").get<std::string>(), *prefix};
+  return Masquerade{device.at("right").get<std::string>(), {*prefix}};
 }
 
-std::optional<Masquerade> parse_table(const json& items) try {
-  Masquerade masquerade;
+/// {"set": ["a", "b"]}, or "a" where it is alone.
+std::vector<std::string> parse_devices(const json& right) {
+  if (right.is_string()) return {right.get<std::string>()};
+  auto devices = right.at("set").get<std::vector<std::string>>();
+  std::ranges::sort(devices);
+  return devices;
+}
+
+std::optional<std::vector<std::string>> parse_isolated(const json& expressions) {
+  if (expressions.size() != 3 || !expressions[2].contains("drop")) return std::nullopt;
+  if (!matches(expressions[0], "iifname") || !matches(expressions[1], "oifname"))
+    return std::nullopt;
+  const auto devices = parse_devices(expressions[0].at("match").at("right"));
+  if (devices != parse_devices(expressions[1].at("match").at("right"))) return std::nullopt;
+  return devices;
+}
+
+std::optional<NftTable> parse_table(const json& items) try {
+  NftTable table;
   for (const json& item : items) {
     if (!item.contains("rule")) continue;
-    const auto rule = parse_rule(item["rule"].at("expr"));
-    if (!rule || (!masquerade.dev.empty() && masquerade.dev != rule->dev)) return std::nullopt;
-    masquerade.dev = rule->dev;
-    masquerade.sources.push_back(rule->source);
+    const json& expressions = item["rule"].at("expr");
+    if (const auto isolated = parse_isolated(expressions)) {
+      table.isolated.push_back(*isolated);
+      continue;
+    }
+    const auto rule = parse_masquerade(expressions);
+    if (!rule || (table.masquerade && table.masquerade->dev != rule->dev)) return std::nullopt;
+    if (!table.masquerade) table.masquerade = Masquerade{rule->dev, {}};
+    table.masquerade->sources.push_back(rule->sources.front());
   }
-  std::ranges::sort(masquerade.sources);
-  return masquerade;
+  if (table.masquerade) std::ranges::sort(table.masquerade->sources);
+  std::ranges::sort(table.isolated);
+  return table;
 } catch (const json::exception&) {
   return std::nullopt;
 }
 
 }  // namespace
 
-std::string Masquerade::text() const {
-  std::string text = "masquerade by " + dev + " from";
-  for (const Prefix& source : sources) text += ' ' + source.text();
+std::string NftTable::text() const {
+  std::string text;
+  if (masquerade) {
+    text += "masquerade by " + masquerade->dev + " from";
+    for (const Prefix& source : masquerade->sources) text += ' ' + source.text();
+  }
+  for (const auto& devices : isolated) {
+    text += text.empty() ? "nothing forwarded among" : ", nothing forwarded among";
+    for (const std::string& dev : devices) text += ' ' + dev;
+  }
   return text;
 }
 
-std::optional<Masquerade> read_masquerade() {
+std::optional<NftTable> read_nft_table() {
   if (!has_table()) return std::nullopt;
-  return parse_table(run_json("list table inet tunorch")).value_or(Masquerade{});
+  return parse_table(run_json("list table inet tunorch")).value_or(NftTable{});
 }
 
-void write_masquerade(const Masquerade& masquerade) {
-  check_device(masquerade.dev);
-  run(make_context(), transaction_text(masquerade), "write nftables table inet tunorch");
+void write_nft_table(const NftTable& table) {
+  if (table.masquerade) check_device(table.masquerade->dev);
+  for (const auto& devices : table.isolated)
+    for (const std::string& dev : devices) check_device(dev);
+  run(make_context(), transaction_text(table), "write nftables table inet tunorch");
 }
 
-void delete_masquerade() {
+void delete_nft_table() {
   run(make_context(), "add table inet tunorch\ndelete table inet tunorch\n",
       "delete nftables table inet tunorch");
 }

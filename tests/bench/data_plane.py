@@ -62,16 +62,15 @@ class Results:
         return f"{shown[0]} ({shown[1]}–{shown[2]})"
 
 
-def conditions(rounds, candidates, busy):
+def conditions(rounds, versions, busy):
     commit = peers.output("git", "-C", ROOT, "describe", "--always", "--dirty")
     with open("/proc/cpuinfo") as file:
         models = {line.partition(":")[2].strip() for line in file if line.startswith("model name")}
-    versions = ", ".join(f"{one.name} {one.version()}" for one in candidates if one.version())
     return [f"{time.strftime('%Y-%m-%d')}, commit {commit}, {rounds} rounds, candidates in random "
             "order within each",
             f"Linux {platform.release()}, {os.cpu_count()} cores ({', '.join(models)}) shared by both "
             "hosts and the load generators",
-            f"{versions}; OpenSSL: {peers.output('openssl', 'version')}",
+            f"{', '.join(versions)}; OpenSSL: {peers.output('openssl', 'version')}",
             f"{busy:.0%} of the machine was busy before the run"]
 
 
@@ -268,7 +267,8 @@ def main():
     busy = measure.busy_share()
     if busy > 0.05:
         note(f"WARNING: {busy:.0%} of this machine is busy already; the figures will say little")
-    head = conditions(arguments.rounds, candidates, busy)
+    versions = [f"{one.name} {one.version()}" for one in candidates if one.version()]
+    head = conditions(arguments.rounds, versions, busy)
     if arguments.only != "wan":
         results = run_local(arguments.rounds, arguments.seconds, candidates)
         write_report(arguments.out, "local", "Beside other VPNs, on one machine", head,

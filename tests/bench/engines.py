@@ -19,7 +19,8 @@ os.environ["TUNORCH_BIN"] = os.path.abspath(sys.argv[1])
 import data_plane  # noqa: E402: these read TUNORCH_BIN
 import failover_rows as rows  # noqa: E402
 import measure  # noqa: E402
-from database import PORT, Server  # noqa: E402
+import peers  # noqa: E402
+from database import PORT, SERVER, Server  # noqa: E402
 from lab import GATEWAY, Lab, cluster  # noqa: E402
 
 SECONDS = 5
@@ -149,7 +150,9 @@ def verdict(met):
 
 def main():
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
-    head = data_plane.conditions(rounds, [], measure.busy_share())
+    versions = [" ".join(peers.output(program, "--version").split()[:words]) for program, words in
+                (("openvpn", 2), ("wireguard-go", 2), (os.path.join(SERVER, "postgres"), 3))]
+    head = data_plane.conditions(rounds, versions, measure.busy_share())
     text = "# Other engines, and packets through a database\n\nMedian (least–most) of the rounds. "
     text += "Made by `./dev bench engines`.\n\n" + "".join(f"- {line}\n" for line in head)
     values = {}

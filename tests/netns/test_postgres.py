@@ -152,25 +152,65 @@ class Loss(PostgresTest):
         self.wait_live(2, 40)
         self.assertEqual(self.edge.tunnel("backbone-0")["reason"], "")
 
+
+class Logins(PostgresTest):
+    def ask_for(self, line):
+        with open(os.path.join(self.server.data, "pg_hba.conf"), "w") as file:
+            file.write(f"local all postgres trust\n{line}\n")
+
+    def refused(self, spec, why):
+        self.lab.write(spec)
+        done = self.gateway.tunorch("apply", self.lab.file, "--timeout", "2s", check=False)
+        self.assertEqual(done.returncode, 0, "a listener's own side is up")
+        wait_for("the reason is told", lambda: re.search(
+            why, self.gateway.tunnel("backbone-0")["reason"]))
+        self.gateway.tunorch("down")
+
     def test_password(self):
         """It is in root's password file, which the worker itself could not read."""
-        with open(os.path.join(self.server.data, "pg_hba.conf"), "w") as file:
-            file.write("local all postgres trust\nhost all all 10.66.0.0/24 scram-sha-256\n")
+        self.ask_for("host all all 10.66.0.0/24 scram-sha-256")
         self.server.sql("SELECT pg_reload_conf()")
         secrets = os.path.join(self.lab.dir, "pgpass")
         with open(secrets, "w") as file:
             file.write(f"10.66.0.1:{PORT}:vpn:vpn:secret\n")
         os.chmod(secrets, 0o600)
-        self.lab.write(self.by_database())
-        done = self.gateway.tunorch("apply", self.lab.file, "--timeout", "2s", check=False)
-        self.assertEqual(done.returncode, 0, "a listener's own side is up")
-        wait_for("the reason is told", lambda: re.search(
-            "password", self.gateway.tunnel("backbone-0")["reason"]))
-        self.gateway.tunorch("down")
+        self.refused(self.by_database(), "password")
         os.environ["PGPASSFILE"] = secrets
         self.addCleanup(os.environ.pop, "PGPASSFILE")
         self.lab.up()
         self.wait_live(1)
+
+    def make_certificate(self, name, *options):
+        path = os.path.join(self.server.data, name)
+        done = subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                               "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", f"/CN={name}",
+                               "-keyout", f"{path}.key", "-out", f"{path}.crt", *options],
+                              capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return path
+
+    def test_certificate(self):
+        """Both sides show one; its key is root's, as the password file is."""
+        authority = self.make_certificate("ca")
+        signed = ("-CA", f"{authority}.crt", "-CAkey", f"{authority}.key")
+        server = self.make_certificate("server", *signed, "-addext", "subjectAltName=IP:10.66.0.1")
+        client = self.make_certificate("vpn", *signed)
+        shutil.chown(f"{server}.key", "postgres", "postgres")
+        self.ask_for("hostssl all all 10.66.0.0/24 cert")
+        self.server.stop(signal.SIGINT)
+        self.server.settings = ("-c", "ssl=on", "-c", "ssl_ca_file=ca.crt")
+        self.server.start()
+        spec = self.by_database()
+        self.refused(spec, "certificate|no pg_hba.conf entry")
+        spec["bundles"]["backbone"]["postgres"]["url"] += (
+            f"?sslmode=verify-full&sslrootcert={authority}.crt"
+            f"&sslcert={client}.crt&sslkey={client}.key")
+        self.lab.write(spec)
+        self.lab.up()
+        self.wait_live(1)
+        self.assertEqual(self.server.sql("SELECT DISTINCT s.ssl, s.client_dn FROM pg_stat_ssl s JOIN "
+                                         "pg_stat_activity a USING (pid) WHERE usename = 'vpn'"),
+                         [["t", "/CN=vpn"]])
 
 
 class Schemas(PostgresTest):

@@ -144,10 +144,32 @@ TEST(SelectNode, AnUnknownNodeIsRefusedWithTheNodesThereAre) {
 TEST(SelectNode, MasqueradeCoversThePeersPrefixes) {
   Cluster cluster = sample_cluster();
   cluster.nodes[0].masquerade = "eth0";
-  const auto masquerade = select_node(cluster, "gateway").masquerade;
-  ASSERT_TRUE(masquerade);
-  EXPECT_THAT(masquerade->sources, Contains(prefix("192.168.50.0/24")));
-  EXPECT_THAT(masquerade->sources, Not(Contains(prefix("10.20.0.0/16"))));
+  const auto table = select_node(cluster, "gateway").nft_table;
+  ASSERT_TRUE(table && table->masquerade);
+  EXPECT_THAT(table->masquerade->sources, Contains(prefix("192.168.50.0/24")));
+  EXPECT_THAT(table->masquerade->sources, Not(Contains(prefix("10.20.0.0/16"))));
+  EXPECT_EQ(table->isolated.size(), 0u);
+}
+
+TEST(SelectNode, TheKernelIsolatesDialersThatComeByOtherEngines) {
+  Cluster cluster = sample_cluster();
+  Bundle& bundle = cluster.bundles[0];
+  const auto isolated = [&](const char* node) {
+    const auto table = select_node(cluster, node).nft_table;
+    return table ? table->isolated : std::vector<std::vector<std::string>>{};
+  };
+  EXPECT_THAT(isolated("gateway"), testing::IsEmpty());  // the worker does
+  bundle.tunnels[1].engine = Engine::wireguard;
+  std::vector<std::string> devices;
+  for (const DesiredTunnel& tunnel : select_node(cluster, "gateway").tunnels)
+    devices.push_back(tunnel.name);
+  EXPECT_THAT(isolated("gateway"), testing::ElementsAre(devices));
+  EXPECT_THAT(isolated("edge"), testing::IsEmpty());
+  bundle.isolate = false;
+  EXPECT_THAT(isolated("gateway"), testing::IsEmpty());
+  bundle.isolate = true;
+  bundle.dial.resize(1);
+  EXPECT_THAT(isolated("gateway"), testing::IsEmpty());
 }
 
 TEST(Digest, ChangesOfPeersAndTimingsNeedNoRestart) {
