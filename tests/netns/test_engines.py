@@ -161,9 +161,9 @@ class Failover(EngineTest):
 
     def test_mixed_tells_the_peer(self):
         spec = cluster(tunnels=[{}, {}, {"engine": "openvpn"}, {"engine": "wireguard"}])
-        _, sent = self.check_kill(spec, "openvpn")
+        _, sent = self.check_kill(spec, "openvpn", pps=10000)
         # A native tunnel told the gateway at once: its way back moved too.
-        self.assertLess(sent["lost_on_return"], 20000 * .25)
+        self.assertLess(sent["lost_on_return"], 10000 * .25)
 
     def test_listener_dies(self):
         """The dialer's process lives on and finds its way back."""
