@@ -40,9 +40,7 @@ fs::path own_executable() {
 }
 
 fs::path worker_executable() {
-  const fs::path folder = own_executable().parent_path();
-  const fs::path beside = folder / "tunorch-worker";
-  return fs::exists(beside) ? beside : folder / "../libexec/tunorch/tunorch-worker";
+  return own_executable().parent_path() / "tunorch-worker";
 }
 
 std::optional<Client> Client::connect(const Paths& paths) {

@@ -32,7 +32,7 @@ class Client {
   std::shared_ptr<Connection> connection_;
 };
 
-/// This program's own path, and the worker's beside it (or in ../libexec/tunorch).
+/// This program's own path, and the worker's beside it.
 std::filesystem::path own_executable();
 std::filesystem::path worker_executable();
 

@@ -123,6 +123,11 @@ void check_transports(const Section& section, const Bundle& bundle, Report& repo
                            "'postgres/url' is missing: the database, as in "
                            "postgresql://user@host:5432/db",
                            bundle.name));
+  // Options of an engine that serves nothing are only unused; this one says where packets go.
+  if (section.text("transport") == "postgres" && !serves(bundle, Engine::native))
+    report.add(section.pointer_to("transport"),
+               "the transport postgres is the native engine's, and no tunnel of this bundle has "
+               "it; remove one of the two");
 }
 
 }  // namespace

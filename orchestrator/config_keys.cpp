@@ -298,8 +298,8 @@ constexpr Key table[] = {
 
   {.path = "pki/dir", .kind = Kind::text, .pattern = "^.{1,255}$",
    .words = "a path of at most 255 bytes", .initial = "pki",
-   .sentence = "Folder of ca.crt, NODE.crt and NODE.key, relative to the file; keys must not be "
-               "readable by others."},
+   .sentence = "Folder of ca.crt, NODE.crt, NODE.key and WireGuard's keys, relative to the "
+               "file; keys must not be readable by others."},
 };
 // clang-format on
 

@@ -8,6 +8,8 @@
 #include <filesystem>
 #include <stdexcept>
 
+#include "orchestrator/pki_files.hpp"
+
 namespace tunorch {
 namespace {
 
@@ -62,6 +64,17 @@ std::map<std::string, std::string> database_files(const worker::PostgresSpec& po
       !files.contains("passfile") && std::filesystem::exists(file))
     files["passfile"] = file;
   return files;
+}
+
+std::map<std::string, std::string> read_database_files(const worker::PostgresSpec& postgres) {
+  std::map<std::string, std::string> texts;
+  for (const auto& [name, path] : database_files(postgres)) {
+    if (!std::filesystem::exists(path))
+      throw std::runtime_error("cannot read " + path + ", which the URL of the database names");
+    const bool secret = name == "passfile" || name == "sslkey";
+    texts[name] = read_pki_file(path, secret ? Secret::yes : Secret::no);
+  }
+  return texts;
 }
 
 }  // namespace tunorch

@@ -13,4 +13,8 @@ namespace tunorch {
 /// where it is there.
 std::map<std::string, std::string> database_files(const worker::PostgresSpec& postgres);
 
+/// What is in them. Throws std::runtime_error where one cannot be read, or others can read a
+/// secret.
+std::map<std::string, std::string> read_database_files(const worker::PostgresSpec& postgres);
+
 }  // namespace tunorch

@@ -23,8 +23,8 @@ bool walk(const std::string& text, Literal literal, Name name) {
       literal(c);
       ++at;
     } else if (c == '{') {
-      const auto end = text.find('}', at);
-      if (end == text.npos) return false;
+      const auto end = text.find_first_not_of("abcdefghijklmnopqrstuvwxyz_", at + 1);
+      if (end == text.npos || text[end] != '}') return false;
       name(text.substr(at + 1, end - at - 1));
       at = end;
     } else if (c == '}') {
@@ -78,7 +78,9 @@ std::string template_fault(const std::string& text, bool many_peers) {
         else if (many_peers && (name == "peer" || name == "link_peer_addr"))
           fault = fmt::format("{{{}}} means nothing on a listener of many dialers", name);
       });
-  if (!whole) return "a brace without another: {{ and }} stand for braces";
+  if (!whole)
+    return "a brace that neither encloses a name, as {dev}, nor is doubled: {{ and }} "
+           "stand for braces";
   return fault;
 }
 

@@ -1,13 +1,10 @@
 #include "orchestrator/foreign_worker.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <fstream>
 #include <system_error>
 
 namespace tunorch {
@@ -17,7 +14,6 @@ namespace fs = std::filesystem;
 using routing::Fd;
 using std::chrono::seconds;
 
-constexpr const char* log_name = "log";
 /// Never ready for so long, it is stopped, and backoff and quarantine hold for it.
 constexpr seconds start_limit{10};
 constexpr seconds look_interval{1};
@@ -29,9 +25,9 @@ constexpr seconds silence_limit{10};
 /// A WireGuard peer that lost its keys answers nothing until a new handshake, which the protocol
 /// begins only after 15 seconds.
 constexpr seconds renewal_interval{2};
-constexpr seconds health_interval{1}, health_limit{5};
-/// What a process prints is kept in memory (/run), so only so much of it.
-constexpr std::uintmax_t max_log_bytes = 1024 * 1024;
+constexpr seconds health_limit{5};
+/// Of an answer of its control socket that never ends.
+constexpr std::size_t max_answer_bytes = 1024 * 1024;
 constexpr std::size_t max_words = 300;
 /// So much more than our own echoes: packets that may be too large went out.
 constexpr std::uint64_t large_bytes = 1000;
@@ -50,32 +46,6 @@ int signal_of(const std::string& name) {
   return SIGTERM;
 }
 
-void give_to(const fs::path& path, std::uint32_t user) {
-  if (::lchown(path.c_str(), user, user) != 0)
-    throw std::system_error(errno, std::generic_category(), "cannot give away " + path.string());
-}
-
-void make_own_dir(const fs::path& dir, std::uint32_t user) {
-  fs::create_directory(dir);
-  fs::permissions(dir, fs::perms::owner_all);
-  give_to(dir, user);
-}
-
-/// The end of a file, by lines.
-std::vector<std::string> last_lines(const fs::path& file) {
-  constexpr std::streamoff most = 4096;
-  std::ifstream in(file, std::ios::binary);
-  in.seekg(0, std::ios::end);
-  const std::streamoff size = in.tellg();
-  in.seekg(std::max<std::streamoff>(size - most, 0));
-  std::vector<std::string> lines;
-  for (std::string line; std::getline(in, line);) {
-    std::erase_if(line, [](unsigned char c) { return c < ' ' || c >= 127; });
-    if (line.find_first_not_of(' ') != line.npos) lines.push_back(line);
-  }
-  return lines;
-}
-
 }  // namespace
 
 void ForeignWorker::configure(const DesiredTunnel& wanted) {
@@ -91,30 +61,16 @@ void ForeignWorker::launch(const DesiredTunnel& wanted) {
   const std::uint32_t user = wanted.launch.as_root ? 0 : wanted.tun.owner;
   if (end_strays(wanted.tun.owner) > 0)
     spdlog::warn("processes were left behind and are ended tunnel={}", tunnel_);
-  const fs::path dir = host_.paths.tunnel_dir(tunnel_);
-  fs::remove_all(dir);
-  make_own_dir(dir, user);
-  write_files(wanted.launch, user);
-  const fs::path log = dir / log_name;
-  const Fd output(::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
-  if (!output.valid())
-    throw std::system_error(errno, std::generic_category(), "cannot write " + log.string());
-  launched(launch_foreign(host_.io.get_executor(),
-                          {wanted.launch.argv, wanted.launch.environment, dir,
-                           wanted.launch.own_run ? dir : fs::path(), user, output.get()}),
-           wanted.spec.digest);
+  folder_.make(user);
+  folder_.write(wanted.launch.files, user);
+  const Fd output = folder_.open_log();
+  launched(
+      launch_foreign(host_.io.get_executor(),
+                     {wanted.launch.argv, wanted.launch.environment, folder_.path(),
+                      wanted.launch.own_run ? folder_.path() : fs::path(), user, output.get()}),
+      wanted.spec.digest);
   started_ = Clock::now();
-}
-
-void ForeignWorker::write_files(const Launch& launch, std::uint32_t user) {
-  const fs::path dir = host_.paths.tunnel_dir(tunnel_);
-  for (const LaunchFile& file : launch.files) {
-    fs::path folder = dir;
-    for (const fs::path& part : fs::path(file.name).parent_path())
-      make_own_dir(folder /= part, user);
-    write_whole(dir / file.name, file.text);
-    give_to(dir / file.name, user);
-  }
+  passing_ = "it is not ready yet; what it prints is in " + folder_.log().string();
 }
 
 /// Its sessions are found again by echoes; until then the routes stay as they are.
@@ -126,7 +82,7 @@ bool ForeignWorker::reach() {
     path(peer).session_up(Health::unknown, started_);
     sessions_[peer].peer = peer;
   }
-  return fs::exists(host_.paths.tunnel_dir(tunnel_));
+  return fs::exists(folder_.path());
 }
 
 void ForeignWorker::ask_to_stop() {
@@ -149,13 +105,12 @@ void ForeignWorker::forget() {
   for (auto& [peer, one] : peers_) one.mtu.reset();
   activity_ = {};
   if (wanted_.tun.owner >= worker_uid_base) end_strays(wanted_.tun.owner);
-  std::error_code ignored;
-  fs::remove_all(host_.paths.tunnel_dir(tunnel_), ignored);
+  folder_.remove();
 }
 
 /// What it printed last says mostly why it ended.
-std::string ForeignWorker::last_words() {
-  std::vector<std::string> lines = last_lines(host_.paths.tunnel_dir(tunnel_) / log_name);
+std::string ForeignWorker::last_words(const std::string& how) {
+  std::vector<std::string> lines = folder_.last_lines();
   std::erase_if(lines, [](const std::string& line) {
     return line.find("Exiting due to fatal error") != line.npos ||
            line.find("Use --help for more information") != line.npos;
@@ -163,7 +118,9 @@ std::string ForeignWorker::last_words() {
   const auto activity = host_.activity(tunnel_);
   if (activity && activity->carrier)
     return "it went into the background: it has to stay in the foreground, or nobody can watch it";
-  return lines.empty() ? "" : lines.back().substr(0, max_words);
+  if (!lines.empty()) return lines.back().substr(0, max_words);
+  return how == "exited with status 0" ? "it has to go on as long as its tunnel, in the foreground"
+                                       : "";
 }
 
 // ---- while it runs ----
@@ -179,10 +136,11 @@ void ForeignWorker::watch_start(Clock::time_point now) {
   connect_control();
   if (is_ready()) {
     reason_.clear();
+    passing_.clear();
     on(WorkerEvent::ready);
     owner_.changed(*this);
   } else if (now - started_ > start_limit) {
-    const auto lines = last_lines(host_.paths.tunnel_dir(tunnel_) / log_name);
+    const auto lines = folder_.last_lines();
     hangs(fmt::format("not ready after {} seconds{}", start_limit.count(),
                       lines.empty() ? "" : ": " + lines.back().substr(0, max_words)));
   }
@@ -199,6 +157,7 @@ void ForeignWorker::watch_threads() {
                                         if (error || !process_) return;
                                         threads_ended_ = true;
                                         if (!is_dying(*process_)) return;  // one of many ended
+                                        passing_ = "its process ends";
                                         for (auto& [peer, path] : paths_)
                                           path.silence(true, Clock::now());
                                         owner_.changed(*this);
@@ -215,7 +174,7 @@ bool ForeignWorker::is_ready() {
     const auto activity = host_.activity(tunnel_);
     return activity && activity->carrier;
   }
-  const auto text = read_text(host_.paths.tunnel_dir(tunnel_) / log_name);
+  const auto text = read_text(folder_.log());
   return text && text->find(wanted_.launch.ready) != text->npos;
 }
 
@@ -223,7 +182,7 @@ void ForeignWorker::look_around(Clock::time_point now) {
   if (threads_ended_) watch_threads();
   connect_control();
   if (control_ && !control_failed_) {
-    if (heard_.size() > max_log_bytes) heard_.clear();
+    if (heard_.size() > max_answer_bytes) heard_.clear();
     const bool silent = asked_ != Clock::time_point{} && now - asked_ > control_limit;
     if (silent) {
       control_failed_ = true;
@@ -239,19 +198,15 @@ void ForeignWorker::look_around(Clock::time_point now) {
   take_counters();
   end_silent_sessions(now);
   check_health_command(now);
-  // A program that appends goes on at the new end.
-  const fs::path log = host_.paths.tunnel_dir(tunnel_) / log_name;
-  std::error_code gone;
-  if (fs::file_size(log, gone) > max_log_bytes && !gone) fs::resize_file(log, 0, gone);
+  folder_.trim_log();
 }
 
 /// After an adoption, at the start, and when it was closed.
 void ForeignWorker::connect_control() {
   if (control_ && !control_->is_closed()) return;
   if (engine_ == Engine::command) return;
-  const fs::path dir = host_.paths.tunnel_dir(tunnel_);
-  const fs::path socket =
-      dir / (engine_ == Engine::openvpn ? openvpn_management : wireguard_socket(tunnel_));
+  const fs::path socket = folder_.path() / (engine_ == Engine::openvpn ? openvpn_management
+                                                                       : wireguard_socket(tunnel_));
   try {
     control_ = std::make_unique<EngineControl>(host_.io, socket,
                                                [this](std::string_view text) { hear(text); });
@@ -336,6 +291,7 @@ void ForeignWorker::explain_silence() {
   if (engine_ == Engine::openvpn && !openvpn_.state.empty())
     reason_ = "openvpn is in state " + openvpn_.state +
               (openvpn_.detail.empty() ? "" : " (" + openvpn_.detail + ")");
+  if (engine_ == Engine::command) passing_ = "no echo through it was answered yet";
   if (engine_ != Engine::wireguard || wireguard_.peers.empty()) return;
   const auto last = wireguard_.peers.begin()->second.last_handshake;
   const auto now = std::chrono::system_clock::now().time_since_epoch();
@@ -370,7 +326,8 @@ std::map<std::string, std::vector<unsigned>> ForeignWorker::echoes_due(Clock::ti
     sizes.push_back(0);
     if (sessions_.contains(peer))
       for (const unsigned size : one.mtu.next(now, large_sent)) sizes.push_back(size);
-    one.large_under_way = sizes.size() > 1;
+    // Short rounds say little when nothing comes back, so there are no two of them in a row then.
+    one.hurries = sizes.size() > 1 && !one.unanswered;
     for (const unsigned size : sizes) echo_bytes_ += std::max(size, small_echo_bytes);
   }
   return due;
@@ -386,6 +343,7 @@ void ForeignWorker::echoed(const std::string& peer, const std::vector<Echo>& ech
     found->second.answered_ = now;
     if (!sessions_.contains(peer)) {
       reason_.clear();
+      passing_.clear();
       sessions_[peer].peer = peer;
       found->second.mtu.reset();
       path(peer).session_up(Health::down, now);
@@ -403,9 +361,9 @@ void ForeignWorker::echoed(const std::string& peer, const std::vector<Echo>& ech
       sessions_[peer].rtt_us = static_cast<std::uint32_t>(echo.rtt.count());
   }
   found->second.mtu.answered(sizes, answered);
+  found->second.unanswered = !answered;
   judge_mtu(peer, now);
-  // A hurried round that was not answered was only short.
-  if (answered || !found->second.large_under_way)
+  if (answered || !found->second.hurries)
     path(peer).heartbeat({{answered}, found->second.rx_packets}, now);
   if (health(peer) != before) owner_.changed(*this);
   if (!answered && engine_ == Engine::wireguard && !listener_ && control_ &&
@@ -421,7 +379,7 @@ milliseconds ForeignWorker::echo_time() const {
   milliseconds least = whole;
   for (const auto& [peer, one] : peers_)
     if (const auto session = sessions_.find(peer);
-        session != sessions_.end() && session->second.rtt_us != 0 && one.large_under_way)
+        session != sessions_.end() && session->second.rtt_us != 0 && one.hurries)
       least = std::min(least, hurry + milliseconds(hurry_trips * session->second.rtt_us / 1000));
   return least;
 }
@@ -479,10 +437,10 @@ void ForeignWorker::check_health_command(Clock::time_point now) {
   if (health_) return;
   try {
     const std::uint32_t user = wanted_.launch.as_root ? 0 : wanted_.tun.owner;
-    const fs::path dir = host_.paths.tunnel_dir(tunnel_);
-    const Fd output(::open((dir / log_name).c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
-    health_ = launch_foreign(host_.io.get_executor(),
-                             {wanted_.launch.health, {}, dir, fs::path(), user, output.get()});
+    const Fd output = folder_.open_log();
+    health_ =
+        launch_foreign(host_.io.get_executor(),
+                       {wanted_.launch.health, {}, folder_.path(), fs::path(), user, output.get()});
     health_since_ = now;
   } catch (const std::exception& error) {
     reason_ = std::string("its health command: ") + error.what();

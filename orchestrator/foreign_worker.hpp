@@ -8,6 +8,7 @@
 #include "orchestrator/engine_control.hpp"
 #include "orchestrator/engine_openvpn.hpp"
 #include "orchestrator/engine_wireguard.hpp"
+#include "orchestrator/foreign_folder.hpp"
 #include "orchestrator/path_mtu.hpp"
 #include "orchestrator/tunnel_worker.hpp"
 
@@ -16,7 +17,9 @@ namespace tunorch {
 class ForeignWorker final : public TunnelWorker {
  public:
   ForeignWorker(WorkerHost& host, std::string tunnel, Owner& owner, Engine engine)
-      : TunnelWorker(host, std::move(tunnel), owner), engine_(engine) {}
+      : TunnelWorker(host, std::move(tunnel), owner),
+        engine_(engine),
+        folder_(host_.paths.tunnel_dir(tunnel_)) {}
 
   Engine engine() const override { return engine_; }
   void configure(const DesiredTunnel& wanted) override;
@@ -29,10 +32,9 @@ class ForeignWorker final : public TunnelWorker {
   bool reach() override;
   void ask_to_stop() override;
   void watch(Clock::time_point now, bool forgive) override;
-  std::string last_words() override;
+  std::string last_words(const std::string& how) override;
   void forget() override;
 
-  void write_files(const Launch& launch, std::uint32_t user);
   void watch_threads();
   void watch_start(Clock::time_point now);
   bool is_ready();
@@ -51,10 +53,12 @@ class ForeignWorker final : public TunnelWorker {
     PathMtu mtu;
     Clock::time_point answered_{};
     std::uint64_t rx_packets = 0;
-    bool large_under_way = false;  // in this round
+    bool unanswered = false;  // the last round
+    bool hurries = false;     // this round: large packets wait for what it finds
   };
 
   Engine engine_;
+  ForeignFolder folder_;
   DesiredTunnel wanted_;
   std::map<std::string, Peer> peers_;
   Clock::time_point started_{}, next_look_{}, asked_{}, renewed_{};
@@ -72,7 +76,7 @@ class ForeignWorker final : public TunnelWorker {
   std::uint64_t echo_bytes_ = 0;      // that we have sent since,
   std::uint64_t answered_bytes_ = 0;  // and that came back
   std::optional<Process> health_;     // the health command that runs
-  Clock::time_point health_since_{}, next_health_{};
+  Clock::time_point health_since_{};
 };
 
 }  // namespace tunorch

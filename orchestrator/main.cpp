@@ -150,7 +150,8 @@ void CommandLine::add_file_verbs() {
   pki->require_subcommand(1);
   auto* init = add_verb(*pki, "init", "Make a CA and a certificate for each node",
                         "Files go to `pki.dir` of the file. Run again it adds only what is\n"
-                        "missing. Give each host ca.crt, NODE.crt and NODE.key, and keep ca.key\n"
+                        "missing. Give each host ca.crt, NODE.crt and NODE.key (for wireguard\n"
+                        "tunnels also NODE.wg.key and every *.wg.pub), and keep ca.key\n"
                         "where you run this.");
   add_file(init, options);
   init->callback([this] { run = [this] { return tunorch::pki_init_verb(options); }; });

@@ -135,7 +135,9 @@ constexpr const char* usual_path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/us
 std::filesystem::path find_program(const std::string& name) {
   if (name.find('/') != name.npos) {
     if (::access(name.c_str(), X_OK) == 0) return name;
-    throw std::system_error(errno, std::generic_category(), "cannot start " + name);
+    throw std::runtime_error("cannot start " + name + ": " +
+                             std::generic_category().message(errno) +
+                             "; install it, or give another path in the file");
   }
   std::istringstream folders(usual_path);
   for (std::string folder; std::getline(folders, folder, ':');)

@@ -43,11 +43,14 @@ std::vector<std::filesystem::path> worker_files(const Paths& paths,
 
 std::map<std::string, std::string> read_all(const std::map<std::string, std::string>& paths) {
   std::map<std::string, std::string> texts;
+  std::string missing;
   for (const auto& [name, path] : paths) {
     const auto text = read_text(path);
-    if (!text) throw std::runtime_error("cannot read " + path + ", which the cluster file names");
-    texts[name] = *text;
+    if (!text) missing += (missing.empty() ? "" : ", ") + path;
+    texts[name] = text.value_or("");
   }
+  if (!missing.empty())
+    throw std::runtime_error("cannot read what the cluster file names: " + missing);
   return texts;
 }
 
@@ -89,7 +92,7 @@ void Supervisor::add_keys(const Cluster& cluster, const NodeKeys& keys,
   switch (tunnel.engine) {
     case Engine::native:
       if (tunnel.spec.transport == "postgres")
-        tunnel.spec.postgres.files = read_all(database_files(tunnel.spec.postgres));
+        tunnel.spec.postgres.files = read_database_files(tunnel.spec.postgres);
       tunnel.spec = with_keys(tunnel.spec, keys.ca_pem, keys.certificate_pem, keys.key_pem);
       return;
     case Engine::openvpn:

@@ -39,8 +39,8 @@ void Supervisor::handle(const json& request, const Client& client) {
         [client](const std::string& step) {
           client->send({{"step", step}});
         },
-        [client](const std::vector<std::string>& problems) {
-          client->send({{"done", problems.empty()}, {"problems", problems}});
+        [client, node = host_.paths.node](const std::vector<std::string>& problems) {
+          client->send({{"done", problems.empty()}, {"problems", problems}, {"node", node}});
         });
   } catch (const ConfigError& error) {
     client->send({{"error", error.what()}, {"kind", "config"}});

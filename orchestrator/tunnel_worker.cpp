@@ -149,7 +149,7 @@ void TunnelWorker::exited() {
   std::string how = exit_reason(*process_);
   // One that was killed had no time to say anything about it.
   if (!asked && !how.starts_with("killed"))
-    if (const std::string words = last_words(); !words.empty()) how += ": " + words;
+    if (const std::string words = last_words(how); !words.empty()) how += ": " + words;
   // What the worker said last explains more than how it ended, unless it was killed by others.
   if (reason_.empty() || (how.starts_with("killed") && !killed_)) reason_ = how;
   on(WorkerEvent::exited);
@@ -176,6 +176,7 @@ void TunnelWorker::forget_process() {
   process_.reset();
   digest_.clear();
   killed_ = false;
+  passing_.clear();
   std::error_code ignored;
   std::filesystem::remove(host_.paths.worker_process(tunnel_), ignored);
   forget();
@@ -210,6 +211,7 @@ TunnelHealth TunnelWorker::health(const std::string& peer) const {
 
 std::string TunnelWorker::reason() const {
   if (!reason_.empty()) return reason_;
+  if (!passing_.empty()) return passing_;
   for (const auto& [peer, path] : paths_)
     if (path.health().state != Health::up && !path.reason().empty()) return path.reason();
   return "";

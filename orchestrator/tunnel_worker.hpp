@@ -124,7 +124,7 @@ class TunnelWorker {
   /// How it is doing while it runs.
   virtual void watch(Clock::time_point now, bool forgive) = 0;
   /// What more is known about its end than how it ended.
-  virtual std::string last_words() { return ""; }
+  virtual std::string last_words(const std::string& /*how*/) { return ""; }
   /// The process is gone.
   virtual void forget() = 0;
 
@@ -144,6 +144,7 @@ class TunnelWorker {
   std::optional<Process> process_;
   std::string digest_;
   std::string reason_;
+  std::string passing_;  // what goes on, until there is a reason
   std::map<std::string, PathHealth> paths_;
   std::map<std::string, worker::SessionReport> sessions_;
   std::map<std::string, worker::SocketReport> sockets_;

@@ -276,6 +276,7 @@ int explain_verb(const VerbOptions& options) {
 int down_verb(const VerbOptions& options) {
   auto client = Client::connect(options.paths);
   bool clean = true;
+  std::string node = options.paths.node;
   if (!client) {
     clean = run_down(options.paths);
   } else {
@@ -285,11 +286,12 @@ int down_verb(const VerbOptions& options) {
       if (line.contains("error")) print_answered_error(line);
       if (!line.contains("done")) return;
       clean = line.at("done");
+      node = line.at("node");
       for (const json& problem : line.at("problems"))
         print_error("tunorch: " + problem.get<std::string>());
     });
   }
-  if (clean) print(fmt::format("node {} is down, and as it was before", options.paths.node));
+  if (clean) print(fmt::format("node {} is down, and as it was before", node));
   return clean ? 0 : 1;
 }
 

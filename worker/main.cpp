@@ -13,16 +13,24 @@
 
 int main(int count, char** words) {
   using namespace tunorch::worker;
-  if (count > 1 && std::string_view(words[1]) == "postgres-init") {
+  constexpr const char* usage =
+      "usage: tunorch-worker postgres-init URL [SCHEMA]\n\n"
+      "Makes the tables of the postgres transport in that database, as\n"
+      "postgresql://owner@host:5432/db, once. Everything else `tunorch` starts by itself.\n";
+  const std::string_view verb = count > 1 ? words[1] : "";
+  const std::string_view last = words[count - 1];
+  if (last == "--help" || last == "-h") return std::fputs(usage, stdout) < 0;
+  if (verb == "postgres-init") {
     if (count < 3 || count > 4) {
-      std::fputs("usage: tunorch-worker postgres-init URL [SCHEMA]\n", stderr);
+      std::fputs(usage, stderr);
       return 1;
     }
     return init_database(words[2], count == 4 ? words[3] : DatabaseSpec{}.schema);
   }
   if (::fcntl(control_fd, F_GETFD) < 0) {
     std::fputs(
-        "tunorch-worker: started by `tunorch`, not by hand: fd 3 is not its control socket\n",
+        "tunorch-worker: started by `tunorch`, not by hand: fd 3 is not its control socket "
+        "(tunorch-worker --help)\n",
         stderr);
     return 1;
   }

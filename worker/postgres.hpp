@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -53,8 +54,8 @@ class Postgres {
   std::vector<Fd> files_;                                   // in memory, for libpq to open
   std::vector<std::pair<std::string, std::string>> paths_;  // of them, by parameter
   std::mutex trouble_mutex_;
-  std::string trouble_;
-  std::mutex mutex_;  // over the streams
+  std::optional<std::string> trouble_;  // nothing: not known yet
+  std::mutex mutex_;                    // over the streams
   std::vector<std::unique_ptr<PostgresStream>> streams_;
   std::unique_ptr<PostgresDoor> door_;
 };

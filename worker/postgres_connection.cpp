@@ -15,6 +15,8 @@ constexpr seconds connect_limit{3};
 /// For one statement of ours; each is short.
 constexpr seconds answer_limit{10};
 
+constexpr std::string_view insufficient_privilege = "42501";  // Appendix A of its manual
+
 struct FreeOptions {
   void operator()(PQconninfoOption* options) const { PQconninfoFree(options); }
 };
@@ -100,7 +102,8 @@ void DatabaseConnection::open() {
 
 void DatabaseConnection::check_schema() {
   const std::string name = "the database " + database_text(spec_.url);
-  const std::string remedy = ": run `tunorch-worker postgres-init` with its URL";
+  const std::string remedy = ": run `tunorch-worker postgres-init` with its URL" +
+                             (spec_.schema == DatabaseSpec{}.schema ? "" : " and " + spec_.schema);
   const auto there = run("SELECT to_regclass($1)", {quoted_name(spec_.schema) + ".about"});
   if (PQgetisnull(there.get(), 0, 0))
     throw DatabaseError(name + " has no tables of tunorch in schema " + spec_.schema + remedy);
@@ -141,7 +144,14 @@ void DatabaseConnection::prepare(const char* name, const std::string& sql) {
 void DatabaseConnection::fail(const PGresult* result) const {
   const char* words = result ? PQresultErrorMessage(result) : "";
   if (!*words) words = PQerrorMessage(connection_.get());
-  throw DatabaseError("the database: " + one_line(words));
+  const char* state = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : nullptr;
+  std::string remedy;
+  if (PQconnectionNeedsPassword(connection_.get()))
+    remedy =
+        "; ~/.pgpass of root needs a line HOST:PORT:DATABASE:USER:PASSWORD, and apply reads it";
+  else if (state && std::string_view(state) == insufficient_privilege)
+    remedy = "; docs/postgres.md has the GRANTs that its role needs";
+  throw DatabaseError("the database: " + one_line(words) + remedy);
 }
 
 }  // namespace tunorch::worker

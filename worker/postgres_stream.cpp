@@ -249,12 +249,17 @@ void PostgresStream::collect(DatabaseConnection& database) {
 void PostgresStream::end_log(DatabaseConnection& database) {
   PQexitPipelineMode(database.get());
   PQsetnonblocking(database.get(), 0);
-  const std::string schema = quoted_name(database.spec().schema);
-  if (spec_.dialer)
-    database.run("UPDATE " + schema + ".stream SET closed = now() WHERE id = $1",
-                 {std::to_string(spec_.id)});
+  if (spec_.dialer) close_stream(database);
   database.run("SELECT pg_notify($1, 'end')",
                {log_channel(spec_.id, spec_.dialer ? direction_up : direction_down)});
+}
+
+/// The table of streams is beside the log of the way up, which the dialer writes and the listener
+/// reads: either may be the one that sees the other go.
+void PostgresStream::close_stream(DatabaseConnection& database) {
+  database.run("UPDATE " + quoted_name(database.spec().schema) +
+                   ".stream SET closed = now() WHERE id = $1 AND closed IS NULL",
+               {std::to_string(spec_.id)});
 }
 
 // ---- from the database ----
@@ -269,6 +274,7 @@ void PostgresStream::read_all() {
                                    spec_.id, spec_.dialer ? direction_down : direction_up)));
       trouble_("");
       read_on(database);
+      if (!spec_.dialer) close_stream(database);
       return;
     } catch (const DatabaseError& error) {
       database.close();

@@ -60,6 +60,7 @@ class PostgresStream {
   void send(DatabaseConnection& database, const Batch& batch);
   void collect(DatabaseConnection& database);
   void end_log(DatabaseConnection& database);
+  void close_stream(DatabaseConnection& database);
 
   void read_all();
   void read_on(DatabaseConnection& database);

@@ -446,7 +446,9 @@ void Worker::check_deadlines(Clock::time_point now) {
     if (connection->state() == ConnectionState::closing) {
       if (age > closing_limit) connection->abandon();
     } else if (connection->state() != ConnectionState::dead && age > greeting_limit) {
-      connection->fail("no greeting within 5 seconds");
+      connection->fail(
+          std::string("no greeting within 5 seconds") +
+          (postgres_ ? ": the other end has to serve this tunnel by the same tables" : ""));
     }
   }
   std::erase_if(connections_, [](const auto& connection) {

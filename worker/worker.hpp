@@ -84,6 +84,7 @@ class Worker final : public Control::Owner,
   void on_database_stream(Fd socket, const std::string& dialer);
   void on_database_trouble(const std::string& reason);
   Report trouble_report() const;
+  void tell_ready();
   void on_hello(Connection& connection, std::string_view text);
   void on_config(Connection& connection, std::string_view text);
   void greet(Connection& connection, Peer& peer, int streams, const Offloads& offloads);
@@ -126,6 +127,7 @@ class Worker final : public Control::Owner,
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::unique_ptr<Postgres> postgres_;
   std::string trouble_;  // of the database; empty: it answers
+  bool ready_ = false;
   std::optional<Door> door_;
   std::optional<Dialer> dialer_;
   Clock::time_point next_beat_{};

@@ -86,10 +86,16 @@ void Worker::start(const Request& request, std::vector<Fd> fds) {
     door_.emplace(poller_, listening_, *this);
   else if (!spec_->listener)
     dialer_.emplace(*spec_, *this);
+  next_beat_ = Clock::now();
+  // One that listens in a database does so when the database answers.
+  if (!spec_->listener || !postgres_) tell_ready();
+}
+
+void Worker::tell_ready() {
+  if (std::exchange(ready_, true)) return;
   Report ready = hello();
   ready.event = "ready";
   control_.tell(ready);
-  next_beat_ = Clock::now();
 }
 
 void Worker::make_lanes() {

@@ -65,8 +65,10 @@ void Worker::on_database_stream(Fd socket, const std::string& dialer) {
 }
 
 void Worker::on_database_trouble(const std::string& reason) {
+  const bool news = trouble_ != reason;
   trouble_ = reason;
-  control_.tell(trouble_report());
+  if (news) control_.tell(trouble_report());
+  if (reason.empty()) tell_ready();
 }
 
 Report Worker::trouble_report() const {

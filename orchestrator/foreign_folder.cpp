@@ -1,0 +1,91 @@
+#include "orchestrator/foreign_folder.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <stdexcept>
+#include <system_error>
+
+#include "orchestrator/files.hpp"
+
+namespace tunorch {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::uintmax_t max_log_bytes = 1024 * 1024;
+
+void give_to(const fs::path& path, std::uint32_t user) {
+  if (::lchown(path.c_str(), user, user) != 0)
+    throw std::system_error(errno, std::generic_category(), "cannot give away " + path.string());
+}
+
+void make_own_dir(const fs::path& dir, std::uint32_t user) {
+  fs::create_directory(dir);
+  fs::permissions(dir, fs::perms::owner_all);
+  give_to(dir, user);
+}
+
+/// Its program would only find that there is no such file.
+void check_passable(const fs::path& dir, std::uint32_t user) {
+  for (fs::path at = dir; user != 0 && at.has_relative_path(); at = at.parent_path())
+    if ((fs::status(at).permissions() & fs::perms::others_exec) == fs::perms::none)
+      throw std::runtime_error(
+          fmt::format("cannot start it: user {} cannot get to {} through {}; run chmod o+x {}",
+                      user, dir.string(), at.string(), at.string()));
+}
+
+}  // namespace
+
+void ForeignFolder::make(std::uint32_t user) const {
+  check_passable(path_.parent_path(), user);
+  fs::remove_all(path_);
+  make_own_dir(path_, user);
+}
+
+void ForeignFolder::write(const std::vector<LaunchFile>& files, std::uint32_t user) const {
+  for (const LaunchFile& file : files) {
+    fs::path folder = path_;
+    for (const fs::path& part : fs::path(file.name).parent_path())
+      make_own_dir(folder /= part, user);
+    write_whole(path_ / file.name, file.text);
+    give_to(path_ / file.name, user);
+  }
+}
+
+void ForeignFolder::remove() const {
+  std::error_code ignored;
+  fs::remove_all(path_, ignored);
+}
+
+routing::Fd ForeignFolder::open_log() const {
+  routing::Fd fd(::open(log().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  if (!fd.valid())
+    throw std::system_error(errno, std::generic_category(), "cannot write " + log().string());
+  return fd;
+}
+
+std::vector<std::string> ForeignFolder::last_lines() const {
+  constexpr std::streamoff most = 4096;
+  std::ifstream in(log(), std::ios::binary);
+  in.seekg(0, std::ios::end);
+  const std::streamoff size = in.tellg();
+  in.seekg(std::max<std::streamoff>(size - most, 0));
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(in, line);) {
+    std::erase_if(line, [](unsigned char c) { return c < ' ' || c >= 127; });
+    if (line.find_first_not_of(' ') != line.npos) lines.push_back(line);
+  }
+  return lines;
+}
+
+/// A program that appends goes on at the new end.
+void ForeignFolder::trim_log() const {
+  std::error_code gone;
+  if (fs::file_size(log(), gone) > max_log_bytes && !gone) fs::resize_file(log(), 0, gone);
+}
+
+}  // namespace tunorch

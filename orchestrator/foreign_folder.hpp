@@ -1,0 +1,40 @@
+// The folder of a foreign process: its configuration, what it prints, its sockets. Of its user
+// alone, in memory (/run), and gone with it.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "orchestrator/launch.hpp"
+#include "routing/fd.hpp"
+
+namespace tunorch {
+
+class ForeignFolder {
+ public:
+  explicit ForeignFolder(std::filesystem::path path) : path_(std::move(path)) {}
+
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path log() const { return path_ / "log"; }
+
+  /// Makes it anew. Throws std::runtime_error where the user cannot get there, or
+  /// std::system_error.
+  void make(std::uint32_t user) const;
+  /// Whole files, the user's, mode 0600. Throws std::system_error.
+  void write(const std::vector<LaunchFile>& files, std::uint32_t user) const;
+  void remove() const;
+
+  /// For what it prints, to be appended. Throws std::system_error.
+  routing::Fd open_log() const;
+  /// The last that it printed, without empty lines and what is no text.
+  std::vector<std::string> last_lines() const;
+  /// Forgets what it printed when it is too much.
+  void trim_log() const;
+
+ private:
+  std::filesystem::path path_;
+};
+
+}  // namespace tunorch

@@ -1,0 +1,85 @@
+// Needs root: its files are other users'.
+#include "orchestrator/foreign_folder.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+
+namespace tunorch {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+constexpr std::uint32_t user = 1'880'000'007;
+
+class ForeignFolderTest : public testing::Test {
+ protected:
+  ForeignFolderTest() {
+    char name[] = "/tmp/tunorch-folder-XXXXXX";
+    if (!::mkdtemp(name)) throw std::runtime_error("no folder");
+    top_ = name;
+    fs::permissions(top_, fs::perms(0755));
+  }
+  ~ForeignFolderTest() override { fs::remove_all(top_); }
+
+  struct stat status(const std::string& name) const {
+    struct stat status {};
+    EXPECT_EQ(::stat((top_ / "t" / name).c_str(), &status), 0) << name;
+    return status;
+  }
+
+  fs::path top_;
+  ForeignFolder folder_{top_ / "t"};
+};
+
+TEST_F(ForeignFolderTest, IsItsUsersAlone) {
+  folder_.make(user);
+  folder_.write({{"conf", "text"}, {"clients/edge", "its"}}, user);
+  for (const char* name : {"", "conf", "clients", "clients/edge"}) {
+    EXPECT_EQ(status(name).st_uid, user) << name;
+    EXPECT_EQ(status(name).st_mode & 077, 0u) << name;
+  }
+  folder_.make(user);
+  EXPECT_TRUE(fs::is_empty(folder_.path())) << "what was there is gone";
+  folder_.remove();
+  EXPECT_FALSE(fs::exists(folder_.path()));
+}
+
+TEST_F(ForeignFolderTest, SaysWhereItsUserCannotGetThrough) {
+  fs::permissions(top_, fs::perms(0700));
+  folder_.make(0);  // root can
+  try {
+    folder_.make(user);
+    FAIL();
+  } catch (const std::runtime_error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("through " + top_.string()));
+    EXPECT_THAT(error.what(), HasSubstr("chmod o+x " + top_.string()));
+  }
+}
+
+TEST_F(ForeignFolderTest, KeepsTheEndOfWhatWasPrinted) {
+  folder_.make(user);
+  EXPECT_THAT(folder_.last_lines(), ElementsAre());
+  const auto print = [&](const std::string& text) {
+    const routing::Fd log = folder_.open_log();
+    ASSERT_EQ(::write(log.get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  };
+  print("one\n\n  \n\x1b[1mtwo\x1b[0m\n");
+  EXPECT_THAT(folder_.last_lines(), ElementsAre("one", "[1mtwo[0m"));
+  folder_.trim_log();
+  EXPECT_EQ(folder_.last_lines().size(), 2u);
+  print(std::string(1024 * 1024, 'x'));
+  folder_.trim_log();
+  EXPECT_THAT(folder_.last_lines(), ElementsAre());
+  print("three\n");
+  EXPECT_THAT(folder_.last_lines(), ElementsAre("three"));
+}
+
+}  // namespace
+}  // namespace tunorch
