@@ -161,14 +161,17 @@ class Failover(EngineTest):
 
     def test_nobody_tells_the_sender(self):
         """One-way traffic goes into a dead tunnel until echoes alone have found out."""
-        self.up_with(cluster(engine="openvpn", tunnels=2))
+        self.up_with(cluster(engine="openvpn", tunnels=2, restart={"backoff": "10s"}))
         self.wait_live(2)
+        time.sleep(3)  # the MTU is known, and both have their share
         flows = Flows(self.gateway, self.edge, EDGE, flows=20, pps=1000, seconds=8, echo=False)
         time.sleep(1)
         self.edge.kill_worker("backbone-0")
         got, _ = flows.finish()
-        print(f"longest gap {got['longest_gap_ms']:.0f} ms")
-        self.assertLess(got["longest_gap_ms"], 3000)
+        print(f"{got['lost']} of 8000 packets lost")
+        # Its half of the packets for a second, and three times as long on a busy machine.
+        self.assertGreater(got["lost"], 0)
+        self.assertLess(got["lost"], 500 * 3)
 
     def test_mixed_tells_the_peer(self):
         spec = cluster(tunnels=[{}, {}, {"engine": "openvpn"}, {"engine": "wireguard"}])

@@ -18,14 +18,15 @@ using testing::HasSubstr;
 
 constexpr std::uint32_t user = 1'880'000'007;
 
+fs::path make_top() {
+  char name[] = "/tmp/tunorch-folder-XXXXXX";
+  if (!::mkdtemp(name)) throw std::runtime_error("no folder");
+  return name;
+}
+
 class ForeignFolderTest : public testing::Test {
  protected:
-  ForeignFolderTest() {
-    char name[] = "/tmp/tunorch-folder-XXXXXX";
-    if (!::mkdtemp(name)) throw std::runtime_error("no folder");
-    top_ = name;
-    fs::permissions(top_, fs::perms(0755));
-  }
+  ForeignFolderTest() { fs::permissions(top_, fs::perms(0755)); }
   ~ForeignFolderTest() override { fs::remove_all(top_); }
 
   struct stat status(const std::string& name) const {
@@ -34,7 +35,7 @@ class ForeignFolderTest : public testing::Test {
     return status;
   }
 
-  fs::path top_;
+  fs::path top_ = make_top();
   ForeignFolder folder_{top_ / "t"};
 };
 
