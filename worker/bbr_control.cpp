@@ -23,6 +23,11 @@ constexpr seconds restart_interval{8};
 /// So long at most it is kept from trying.
 constexpr seconds starting_limit{1};
 
+/// Else it has little to do: what it has had says nothing of the path, and no queue is its own.
+bool is_busy(std::uint64_t rate, const PathSample& path) {
+  return rate >= min_bandwidth && rate >= path.bandwidth / 4;
+}
+
 }  // namespace
 
 BbrOrders BbrControl::next(Clock::time_point now, const PathSample& path) {
@@ -52,7 +57,7 @@ std::uint64_t BbrControl::measure(Clock::time_point now, const PathSample& path)
 std::optional<std::uint64_t> BbrControl::limit(Clock::time_point now, std::uint64_t rate,
                                                const PathSample& path) {
   const microseconds queue = path.rtt - path.min_rtt;
-  if (queue <= std::max(harmless_queue, path.min_rtt / 8) || rate < min_bandwidth) {
+  if (queue <= std::max(harmless_queue, path.min_rtt / 8) || !is_busy(rate, path)) {
     queue_since_.reset();
     return std::nullopt;
   }
@@ -65,8 +70,7 @@ std::optional<std::uint64_t> BbrControl::limit(Clock::time_point now, std::uint6
 /// the path's; nor where the round trip has grown: there is something to see.
 bool BbrControl::restart_is_due(Clock::time_point now, std::uint64_t rate,
                                 const PathSample& path) const {
-  const bool busy = rate >= min_bandwidth && rate >= path.bandwidth / 4 &&
-                    *std::ranges::min_element(rates_) >= rate / 2;
+  const bool busy = is_busy(rate, path) && *std::ranges::min_element(rates_) >= rate / 2;
   const bool short_queue = path.rtt - path.min_rtt <= std::max(harmless_queue, path.min_rtt / 4);
   return now - *begun_ >= restart_interval && busy && short_queue;
 }

@@ -228,7 +228,8 @@ void Connection::set_unsent_limit(std::size_t bytes) {
 /// False where the connection has failed.
 bool Connection::write_out() {
   if (socket_is_full()) {
-    blocked_ = true;
+    // With nothing to send nobody would be told when there is room again.
+    blocked_ = sends_pending();
     return true;
   }
   IoResult result = IoResult::done;

@@ -7,6 +7,7 @@ import statistics
 import sys
 import time
 
+import failover_rows as rows
 from lab import GATEWAY, LabTest, cluster, wait_for
 
 
@@ -42,6 +43,23 @@ class SlowPath(LabTest):
         self.assertLess(statistics.median(trips), 160)
         # BBR goes down to 4 segments when it probes the round trip, each 10 s.
         self.assertGreater(min(windows), 8)
+
+
+class LightFlows(LabTest):
+    """Both cores are busy, and a light direction is not slowed down for it."""
+
+    def test_no_flow_stands_still(self):
+        self.lab.up()
+        rows.all_live(self.lab)
+        gaps = {"there": [], "back": []}
+        for _ in range(3):
+            load = rows.Load(self.lab, 4, tcp=8)
+            got, echoed = load.udp.finish()
+            gaps["there"].append(got["longest_gap_ms"])
+            gaps["back"].append(echoed["longest_gap_ms"])
+        print(gaps)
+        for way in gaps.values():
+            self.assertLess(statistics.median(way), 200)
 
 
 class UdpGro(LabTest):

@@ -67,6 +67,10 @@ TEST_F(BbrLimit, LetsGoNowAndThenWhereTheQueueStays) {
   }
 }
 
+TEST_F(BbrLimit, NoneWhereItHasLittleToDo) {
+  EXPECT_FALSE(limit_after(1000ms, 70ms, 40ms, 1'000'000)) << "the queue is somebody else's";
+}
+
 TEST_F(BbrLimit, NoneForWhatIsTooSlowToMeasure) {
   EXPECT_FALSE(limit_after(1000ms, 900ms, 40ms, 10'000));
 }
