@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "worker/frame.hpp"
 #include "worker/mailbox.hpp"
@@ -104,7 +105,9 @@ void PostgresStream::write_all() {
     try {
       database.open();
       open_log(database);
-      trouble_("");
+      // It answers; whether it also takes what it refused, its next commit tells.
+      in_doubt_ = !batches_.empty();
+      if (!in_doubt_) trouble_("");
       write_on(database);
       return;
     } catch (const DatabaseError& error) {
@@ -239,6 +242,7 @@ void PostgresStream::collect(DatabaseConnection& database) {
     if (status == PGRES_PIPELINE_SYNC) {
       batches_.pop_front();
       --under_way_;
+      if (std::exchange(in_doubt_, false)) trouble_("");
     } else if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) {
       database.fail(result.get());
     }

@@ -78,8 +78,9 @@ class PostgresStream {
   std::deque<Batch> batches_;  // not known to be committed; the first `under_way_` were sent
   std::size_t under_way_ = 0;
   std::int64_t next_row_ = 1;
-  bool ended_ = false;   // no more comes from the worker
-  bool opened_ = false;  // the stream is known to the database
+  bool ended_ = false;     // no more comes from the worker
+  bool opened_ = false;    // the stream is known to the database
+  bool in_doubt_ = false;  // rows wait that it did not take before
   std::int64_t last_read_ = 0;
   std::atomic<int> running_ = 2;
   std::thread writer_, reader_;

@@ -270,13 +270,15 @@ class FullDisk(PostgresTest):
         self.lab.write(self.by_database(tunnels=[{}, {"transport": "tls"}]))
         self.lab.up()
         self.wait_live(2)
-        bulk = self.start_iperf(15, "-P", "4")
+        bulk = self.start_iperf(15, "-P", "16")  # some by each tunnel
         wait_for("the reason is told", lambda: re.search(
             "No space left", self.edge.tunnel("backbone-0")["reason"]), 40)
         wait_for("its tunnel is out", lambda: self.edge.tunnel("backbone-0")["health"] != "up")
         self.end_iperf(bulk)
         self.assertEqual(self.edge.live(), 1)
         self.assert_reaches(self.edge, GATEWAY)
+        back = [event for event in self.edge.events() if event["event"] == "database_back"]
+        self.assertLessEqual(len(back), 2, "it is not back because it answers")
 
 
 class Example(PostgresTest):
