@@ -46,6 +46,10 @@ int signal_of(const std::string& name) {
   return SIGTERM;
 }
 
+std::uint32_t user_of(const DesiredTunnel& tunnel) {
+  return tunnel.launch.as_root ? 0 : tunnel.tun.owner;
+}
+
 }  // namespace
 
 void ForeignWorker::configure(const DesiredTunnel& wanted) {
@@ -58,7 +62,7 @@ void ForeignWorker::configure(const DesiredTunnel& wanted) {
 // ---- start and end ----
 
 void ForeignWorker::launch(const DesiredTunnel& wanted) {
-  const std::uint32_t user = wanted.launch.as_root ? 0 : wanted.tun.owner;
+  const std::uint32_t user = user_of(wanted);
   if (end_strays(wanted.tun.owner) > 0)
     spdlog::warn("processes were left behind and are ended tunnel={}", tunnel_);
   folder_.make(user);
@@ -436,11 +440,10 @@ void ForeignWorker::check_health_command(Clock::time_point now) {
   }
   if (health_) return;
   try {
-    const std::uint32_t user = wanted_.launch.as_root ? 0 : wanted_.tun.owner;
     const Fd output = folder_.open_log();
-    health_ =
-        launch_foreign(host_.io.get_executor(),
-                       {wanted_.launch.health, {}, folder_.path(), fs::path(), user, output.get()});
+    health_ = launch_foreign(
+        host_.io.get_executor(),
+        {wanted_.launch.health, {}, folder_.path(), fs::path(), user_of(wanted_), output.get()});
     health_since_ = now;
   } catch (const std::exception& error) {
     reason_ = std::string("its health command: ") + error.what();

@@ -34,6 +34,9 @@ class ForeignWorker final : public TunnelWorker {
   void watch(Clock::time_point now, bool forgive) override;
   std::string last_words(const std::string& how) override;
   void forget() override;
+  ProbeWords probe_words() const override {
+    return {"echoes unanswered", "its health command fails"};
+  }
 
   void watch_threads();
   void watch_start(Clock::time_point now);

@@ -20,13 +20,15 @@ constexpr int slow_start_steps = 4;
 
 }  // namespace
 
-void PathHealth::configure(const HealthOptions& health, const FailbackOptions& failback) {
+void PathHealth::configure(const HealthOptions& health, const FailbackOptions& failback,
+                           const ProbeWords& words) {
   if (options_.rise != health.rise || options_.fall != health.fall) {
     pings_ = Dampener(health.rise, health.fall, pings_.state());
     targets_ = Dampener(health.rise, health.fall, targets_.state());
   }
   options_ = health;
   failback_ = failback;
+  words_ = words;
 }
 
 void PathHealth::session_up(Health start, time_point now) {
@@ -126,9 +128,9 @@ void PathHealth::settle(time_point now, bool flap) {
   if (!connected_ || silent_)
     ;  // its worker or its session says why
   else if (pings_.state() == Health::down)
-    reason_ = "PINGs unanswered";
+    reason_ = words_.pings;
   else if (targets_.state() == Health::down)
-    reason_ = "probe targets unreachable";
+    reason_ = words_.targets;
   else if (!unfit_.empty())
     reason_ = unfit_;
   else if (told_down_)

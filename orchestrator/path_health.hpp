@@ -19,11 +19,18 @@ struct Evidence {
   std::uint64_t rx_packets = 0;
 };
 
+/// What the two kinds of probes are called where they fail.
+struct ProbeWords {
+  const char* pings = "PINGs unanswered";
+  const char* targets = "probe targets unreachable";
+};
+
 class PathHealth {
  public:
   using time_point = std::chrono::steady_clock::time_point;
 
-  void configure(const HealthOptions& health, const FailbackOptions& failback);
+  void configure(const HealthOptions& health, const FailbackOptions& failback,
+                 const ProbeWords& words = {});
 
   /// A session lives; `start` is what it is taken for until PINGs tell.
   void session_up(Health start, time_point now);
@@ -70,6 +77,7 @@ class PathHealth {
 
   HealthOptions options_;
   FailbackOptions failback_;
+  ProbeWords words_;
   bool connected_ = false, forgotten_ = false, silent_ = false;
   bool told_down_ = false;
   Drain peer_drain_ = Drain::none;

@@ -50,12 +50,12 @@ void TunnelWorker::configure(const DesiredTunnel& wanted) {
   health_ = wanted.health;
   failback_ = wanted.failback;
   listener_ = wanted.spec.listener;
-  for (auto& [peer, path] : paths_) path.configure(health_, failback_);
+  for (auto& [peer, path] : paths_) path.configure(health_, failback_, probe_words());
 }
 
 PathHealth& TunnelWorker::path(const std::string& peer) {
   const auto [found, fresh] = paths_.try_emplace(peer);
-  if (fresh) found->second.configure(health_, failback_);
+  if (fresh) found->second.configure(health_, failback_, probe_words());
   return found->second;
 }
 

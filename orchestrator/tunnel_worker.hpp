@@ -125,6 +125,7 @@ class TunnelWorker {
   virtual void watch(Clock::time_point now, bool forgive) = 0;
   /// What more is known about its end than how it ended.
   virtual std::string last_words(const std::string& /*how*/) { return ""; }
+  virtual ProbeWords probe_words() const { return {}; }
   /// The process is gone.
   virtual void forget() = 0;
 

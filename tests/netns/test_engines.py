@@ -438,6 +438,9 @@ sys.exit(process.wait())
         os.remove(flag)
         wait_for("the tunnels are sick",
                  lambda: self.edge.live() == 0 or self.gateway.live() == 0, 15)
+        wait_for("the reason is told", lambda: "its health command fails" in {
+            tunnel["reason"] for host in (self.edge, self.gateway)
+            for tunnel in self.tunnels(host).values()})
         with open(flag, "w"):
             pass
         self.wait_live(2, 30)

@@ -181,6 +181,10 @@ class Logins(PostgresTest):
         self.refused(self.by_database(), "no password supplied.*~/.pgpass of root")
         os.environ["PGPASSFILE"] = secrets
         self.addCleanup(os.environ.pop, "PGPASSFILE")
+        os.chmod(secrets, 0o644)
+        done = self.gateway.tunorch("apply", self.lab.file, "--timeout", "2s", check=False)
+        self.assertIn(f"run chmod 600 {secrets}", done.stderr)
+        os.chmod(secrets, 0o600)
         self.lab.up()
         self.wait_live(1)
 

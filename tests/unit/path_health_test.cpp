@@ -51,6 +51,15 @@ TEST_F(PathHealthTest, RisesAndFallsByPings) {
   EXPECT_EQ(path.reason(), "PINGs unanswered");
 }
 
+TEST_F(PathHealthTest, CallsItsProbesWhatTheyAre) {
+  path.configure({}, {}, {"echoes unanswered", "its health command fails"});
+  come_up();
+  for (int i = 0; i < 3; ++i) path.targets(false, now);
+  EXPECT_EQ(path.reason(), "its health command fails");
+  beat({false, false, false});
+  EXPECT_EQ(path.reason(), "echoes unanswered");
+}
+
 TEST_F(PathHealthTest, LostPingsDoNotCountWhilePacketsArrive) {
   come_up();
   for (int i = 0; i < 20; ++i) beat({false}, 9);
