@@ -10,6 +10,7 @@
 #include <stdexcept>
 
 #include "orchestrator/process.hpp"
+#include "orchestrator/service_manager.hpp"
 
 namespace tunorch {
 
@@ -52,6 +53,11 @@ std::optional<Client> Client::connect(const Paths& paths) {
 }
 
 Client Client::start_daemon(const Paths& paths) {
+  if (const std::string unit = unit_of(paths); !unit.empty()) {
+    start_unit(unit);
+    if (auto client = connect(paths)) return *client;
+    throw std::runtime_error("cannot start the daemon: `journalctl -u " + unit + "` tells why");
+  }
   make_dir(paths.runtime);
   asio::io_context io;
   const Process daemon =

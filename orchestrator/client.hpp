@@ -16,7 +16,8 @@ class Client {
  public:
   /// Nothing where no daemon listens, or this user may not reach it.
   static std::optional<Client> connect(const Paths& paths);
-  /// Starts a daemon in the background and connects to it. Throws std::runtime_error with its last
+  /// Starts a daemon, by its systemd unit where one is installed for this node, else in the
+  /// background, and connects to it. Throws std::runtime_error with its last
   /// words where it does not come up.
   static Client start_daemon(const Paths& paths);
 

@@ -158,7 +158,7 @@ constexpr Key table[] = {
   {.path = "bundles/*/postgres/down/schema", .kind = Kind::text, .pattern = schema_pattern,
    .words = schema_text, .sentence = "Their schema; the same unless given."},
   {.path = "bundles/*/port", .kind = Kind::integer, .min = 1, .max = 65535, .initial = "4430",
-   .sentence = "Tunnel k listens on TCP port `port` + k, at most 65535."},
+   .sentence = "Tunnel k listens on port `port` + k, at most 65535."},
   {.path = "bundles/*/cipher", .kind = Kind::choice,
    .values = "auto|aes-128-gcm|chacha20-poly1305", .initial = "auto",
    .sentence = "TLS 1.3 cipher; auto picks by the CPU's features."},

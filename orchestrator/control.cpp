@@ -1,5 +1,6 @@
 #include "orchestrator/control.hpp"
 
+#include <grp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -21,12 +22,24 @@ bool is_root(stream_protocol::socket& socket) {
          peer.uid == 0;
 }
 
+/// What members of the group may ask: it changes nothing.
+bool only_reads(const nlohmann::json& request) {
+  return request["op"] == "status" || request["op"] == "events" || request["op"] == "explain";
+}
+
+/// Where there is such a group (packaging/sysusers.conf), the socket is its members' too.
+void give_to_group(const std::filesystem::path& path) {
+  if (const group* members = ::getgrnam("tunorch"))
+    (void)!::chown(path.c_str(), static_cast<uid_t>(-1), members->gr_gid);
+}
+
 stream_protocol::acceptor listen_at(asio::io_context& io, const std::filesystem::path& path) {
   ::unlink(path.c_str());
   const mode_t old_mask = ::umask(0117);
   try {
     stream_protocol::acceptor acceptor(io, stream_protocol::endpoint(path.string()));
     ::umask(old_mask);
+    give_to_group(path);
     return acceptor;
   } catch (const boost::system::system_error& error) {
     ::umask(old_mask);
@@ -89,12 +102,14 @@ void ControlServer::accept() {
       [this](const boost::system::error_code& error, stream_protocol::socket socket) {
         if (error == asio::error::operation_aborted) return;
         if (!error) {
-          const bool allowed = is_root(socket);
-          auto connection = std::make_shared<ControlConnection>(std::move(socket));
-          if (allowed)
-            connection->read_request(on_request_);
-          else
-            connection->send({{"error", "not permitted: run it as root"}});
+          const bool root = is_root(socket);
+          std::make_shared<ControlConnection>(std::move(socket))
+              ->read_request([root, handle = on_request_](const auto& request, const auto& client) {
+                if (root || only_reads(request))
+                  handle(request, client);
+                else
+                  client->send({{"error", "not permitted: run it as root"}});
+              });
         }
         accept();
       });

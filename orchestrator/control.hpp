@@ -41,7 +41,8 @@ class ControlConnection : public std::enable_shared_from_this<ControlConnection>
 
 class ControlServer {
  public:
-  /// Replaces a stale socket. Mode 0660; a peer that is not root is refused (SO_PEERCRED).
+  /// Replaces a stale socket. Mode 0660, of the group tunorch where there is one: only root changes
+  /// anything (SO_PEERCRED), members ask for status, events and explanations.
   ControlServer(boost::asio::io_context& io, const std::filesystem::path& path,
                 ControlConnection::OnRequest on_request);
   ~ControlServer();

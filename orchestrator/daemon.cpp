@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "orchestrator/client.hpp"
+#include "orchestrator/service_manager.hpp"
 #include "orchestrator/supervisor.hpp"
 
 namespace tunorch {
@@ -69,15 +70,18 @@ void run_daemon(const Paths& paths) {
   control.emplace(io, paths.control_socket(), [&](const auto& request, const auto& client) {
     supervisor.handle(request, client);
   });
+  ServiceManager service(io, "serves node " + paths.node);
   boost::asio::signal_set signals(io, SIGTERM, SIGINT);
   signals.async_wait([&](const boost::system::error_code& error, int signal) {
     if (error) return;
     spdlog::info("daemon ends, tunnels go on signal={}", signal);
+    service.stopping();
     io.stop();
   });
   supervisor.on_down = [&] {
     control.reset();
     signals.cancel();
+    service.stopping();
   };
   spdlog::info("daemon serves node={} runtime_dir={}", paths.node, paths.runtime.string());
   io.run();

@@ -434,10 +434,13 @@ worker::Spec with_keys(worker::Spec spec, const std::string& ca_pem,
   spec.certificate_pem = certificate_pem;
   spec.key_pem = key_pem;
   worker::Spec fixed = spec;
-  fixed.digest.clear();
+  fixed.digest = fixed.ca_pem = fixed.certificate_pem = fixed.key_pem = "";
   fixed.peers.clear();
   fixed.interval_ms = fixed.timeout_ms = fixed.backoff_ms = fixed.max_backoff_ms = 0;
   worker::Spec live;
+  live.ca_pem = ca_pem;
+  live.certificate_pem = certificate_pem;
+  live.key_pem = key_pem;
   live.peers = spec.peers;
   live.interval_ms = spec.interval_ms;
   live.timeout_ms = spec.timeout_ms;
@@ -449,16 +452,19 @@ worker::Spec with_keys(worker::Spec spec, const std::string& ca_pem,
 }
 
 std::string digest_of(const Launch& launch) {
-  std::string all = launch.control;
-  const auto add = [&](const std::string& text) { all += fmt::format("{}:{}", text.size(), text); };
+  std::string fixed = launch.control + (launch.as_root ? "r" : ""), live;
+  const auto add = [](std::string& all, const std::string& text) {
+    all += fmt::format("{}:{}", text.size(), text);
+  };
   for (const auto* words : {&launch.argv, &launch.environment, &launch.health})
-    for (const std::string& word : *words) add(word);
+    for (const std::string& word : *words) add(fixed, word);
   for (const LaunchFile& file : launch.files) {
-    add(file.name);
-    add(file.text);
+    add(fixed, file.name);
+    add(file.keys ? live : fixed, file.text);
   }
-  add(launch.ready);
-  return fmt::format("{:016x}-{}{}", fnv1a(all), launch.stop_signal, launch.as_root ? "r" : "");
+  add(fixed, launch.ready);
+  add(fixed, launch.stop_signal);
+  return fmt::format("{:016x}-{:016x}", fnv1a(fixed), fnv1a(live));
 }
 
 bool updates_live(const std::string& running_digest, const std::string& wanted_digest) {

@@ -16,8 +16,9 @@ std::string netmask(std::uint8_t length) {
   return fmt::format("{}.{}.{}.{}", mask >> 24, mask >> 16 & 255, mask >> 8 & 255, mask & 255);
 }
 
-std::string inline_block(const char* name, const std::string& pem) {
-  return fmt::format("<{0}>\n{1}</{0}>\n", name, pem);
+/// Under the names of OpenVPN's options that read them.
+std::map<std::string, std::string> key_files(const NodeKeys& keys) {
+  return {{"ca", keys.ca_pem}, {"cert", keys.certificate_pem}, {"key", keys.key_pem}};
 }
 
 std::uint32_t buffer_bytes(std::uint32_t given, bool tcp) {
@@ -50,9 +51,8 @@ std::string common_part(const DesiredTunnel& tunnel, const std::filesystem::path
   line(fmt::format("management {} unix", (dir / openvpn_management).string()));
   line("verb 2");
   line("suppress-timestamps");
-  text += inline_block("ca", keys.ca_pem);
-  text += inline_block("cert", keys.certificate_pem);
-  text += inline_block("key", keys.key_pem);
+  for (const auto& [name, pem] : key_files(keys))
+    line(fmt::format("{} {}", name, (dir / name).string()));
   return text;
 }
 
@@ -154,6 +154,7 @@ Launch openvpn_launch(const DesiredTunnel& tunnel, const std::filesystem::path& 
   launch.files.push_back(
       {"openvpn.conf", (spec.listener ? listener_part(tunnel, dir) : dialer_part(tunnel)) +
                            common_part(tunnel, dir, keys)});
+  for (const auto& [name, pem] : key_files(keys)) launch.files.push_back({name, pem, true});
   if (!spec.listener) return launch;
   for (const worker::PeerSpec& peer : spec.peers)
     launch.files.push_back(

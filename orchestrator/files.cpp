@@ -33,6 +33,16 @@ fs::path temporary_of(const fs::path& file) {
 
 }  // namespace
 
+std::string default_node() {
+  std::string node = read_text("/etc/tunorch/node").value_or("");
+  node = node.substr(0, node.find_first_of(" \t\n"));
+  if (!node.empty()) return node;
+  char host[256] = {};
+  ::gethostname(host, sizeof host - 1);
+  node = host;
+  return node.substr(0, node.find('.'));
+}
+
 void write_whole(const fs::path& file, const std::string& text) {
   const fs::path temporary = temporary_of(file);
   const routing::Fd fd(

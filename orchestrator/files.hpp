@@ -28,6 +28,10 @@ struct Paths {
   std::filesystem::path applied() const { return state / node / "applied.json"; }
 };
 
+/// Which node of a cluster file this host is, unless somebody says: /etc/tunorch/node, else the
+/// host name up to its first dot.
+std::string default_node();
+
 /// Written beside it, fsynced, renamed over it: a reader sees the old text or the new one, never a
 /// part (rename(2)). Mode 0600. Throws std::system_error: "cannot write FILE: …".
 void write_whole(const std::filesystem::path& file, const std::string& text);

@@ -77,6 +77,14 @@ void ForeignWorker::launch(const DesiredTunnel& wanted) {
   passing_ = "it is not ready yet; what it prints is in " + folder_.log().string();
 }
 
+/// New keys are there for its next start.
+void ForeignWorker::change(const DesiredTunnel& wanted) {
+  if (!updates_live(digest_, wanted.spec.digest)) return TunnelWorker::change(wanted);
+  configure(wanted);
+  folder_.write(wanted.launch.files, user_of(wanted));
+  serves(wanted.spec.digest);
+}
+
 /// Its sessions are found again by echoes; until then the routes stay as they are.
 bool ForeignWorker::reach() {
   configured_ = true;

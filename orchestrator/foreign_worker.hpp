@@ -23,6 +23,7 @@ class ForeignWorker final : public TunnelWorker {
 
   Engine engine() const override { return engine_; }
   void configure(const DesiredTunnel& wanted) override;
+  void change(const DesiredTunnel& wanted) override;
   std::map<std::string, std::vector<unsigned>> echoes_due(Clock::time_point now) override;
   void echoed(const std::string& peer, const std::vector<Echo>& echoes) override;
   milliseconds echo_time() const override;

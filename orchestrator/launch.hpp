@@ -11,6 +11,7 @@ namespace tunorch {
 struct LaunchFile {
   std::string name;  // below the process's folder; folders in it are made
   std::string text;
+  bool keys = false;  // it serves as long as it runs, and new ones are for its next start
 
   bool operator==(const LaunchFile&) const = default;
 };

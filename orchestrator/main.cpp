@@ -45,10 +45,12 @@ void add_common_options(CLI::App& app, VerbOptions& options) {
 /// A duration with its unit: 500ms, 30s, 5m.
 void add_time(CLI::App* verb, const std::string& name, std::chrono::milliseconds& value,
               const std::string& initial, const std::string& summary) {
+  const CLI::AsNumberWithUnit units(
+      std::map<std::string, long>{{"ms", 1}, {"s", 1000}, {"m", 60000}},
+      CLI::AsNumberWithUnit::UNIT_REQUIRED);
   verb->add_option(name, value, summary)
-      ->transform(
-          CLI::AsNumberWithUnit(std::map<std::string, long>{{"ms", 1}, {"s", 1000}, {"m", 60000}},
-                                CLI::AsNumberWithUnit::UNIT_REQUIRED, "TIME"))
+      ->transform(CLI::Validator(units).description(""))
+      ->type_name("TIME")
       ->default_str(initial);
 }
 
@@ -75,6 +77,7 @@ CLI::App* CommandLine::add(const std::string& name, int (*verb)(const VerbOption
 /// Verbs for who runs a node that carries traffic.
 void CommandLine::add_traffic_verbs() {
   add("confirm", tunorch::confirm_verb, "Keep what `apply --confirm` made", "");
+  add("revert", tunorch::revert_verb, "Go back to before `apply --confirm` now", "");
   auto* events = add("events", tunorch::events_verb, "Show what happened, oldest first",
                      "Every transition with its cause and, where it took time, its duration.");
   events->add_flag("--follow,-f", options.follow, "Go on with what happens next");
@@ -122,6 +125,7 @@ void CommandLine::add_file_verbs() {
                             "Needs no root and no keys. Prints every problem as\n"
                             "file:line:col: what is wrong, and what is allowed; exits 1 then.");
   add_file(validate, options);
+  validate->add_flag("--json", options.json, "Who listens where and who dials whom, for scripts");
   validate->callback([this] { run = [this] { return tunorch::validate_verb(options); }; });
 
   auto* plan = add_verb(app, "plan", "Show what apply would change; touches nothing",
@@ -155,6 +159,13 @@ void CommandLine::add_file_verbs() {
                         "where you run this.");
   add_file(init, options);
   init->callback([this] { run = [this] { return tunorch::pki_init_verb(options); }; });
+  auto* renew =
+      add_verb(*pki, "renew", "Make new certificates and keys, by the same CA",
+               "Give each host its NODE.crt and NODE.key, and apply: new connections use\n"
+               "them, and `tunorch restart --rolling` makes every connection new.");
+  add_file(renew, options);
+  renew->add_option("nodes", options.nodes, "Default: all nodes")->type_name("NODE");
+  renew->callback([this] { run = [this] { return tunorch::pki_renew_verb(options); }; });
 }
 
 void CommandLine::add_daemon_verbs() {
@@ -209,7 +220,7 @@ int main(int argc, char** argv) {
   }
   try {
     auto& paths = line.options.paths;
-    paths.node = tunorch::choose_node(paths.node);
+    if (paths.node.empty()) paths.node = tunorch::default_node();
     paths.runtime = std::filesystem::absolute(paths.runtime);
     paths.state = std::filesystem::absolute(paths.state);
     return line.run();

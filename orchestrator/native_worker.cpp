@@ -109,7 +109,7 @@ void NativeWorker::change(const DesiredTunnel& wanted) {
   if (!updates_live(digest_, wanted.spec.digest)) return TunnelWorker::change(wanted);
   configure(wanted);
   link_->send({"update", worker::control_protocol, 0, 0, wanted.spec});
-  digest_ = wanted.spec.digest;
+  serves(wanted.spec.digest);
   const auto gone = [&](const auto& entry) {
     return std::ranges::find(wanted.spec.peers, entry.first, &worker::PeerSpec::node) ==
            wanted.spec.peers.end();

@@ -201,7 +201,7 @@ Key make_key() {
     case X509_V_ERR_CERT_HAS_EXPIRED:
       pki_fail("use", judged,
                judged == ca ? "it has expired; remove the whole folder and run `tunorch pki init`"
-                            : "it has expired; remove it and run `tunorch pki init`");
+                            : "it has expired; run `tunorch pki renew` where the CA's key is kept");
     case X509_V_ERR_CERT_NOT_YET_VALID:
       pki_fail("use", judged, "it is not valid yet; set this host's clock");
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
@@ -338,6 +338,25 @@ std::vector<std::string> init_pki(const Cluster& cluster, PkiTime now) {
   const Authority ca = ensure_authority(cluster, now, lines);
   for (const Node& node : cluster.nodes) ensure_node(cluster.pki_dir, node.name, ca, now, lines);
   std::ranges::move(init_wireguard_keys(cluster), std::back_inserter(lines));
+  return lines;
+}
+
+std::vector<std::string> renew_pki(const Cluster& cluster, const std::vector<std::string>& nodes,
+                                   PkiTime now) {
+  const fs::path& dir = cluster.pki_dir;
+  const Authority ca = load_authority(PkiFiles::ca_certificate(dir), PkiFiles::ca_key(dir), now);
+  for (const std::string& node : nodes)
+    if (!cluster.find_node(node))
+      throw std::runtime_error(
+          fmt::format("cannot renew {}: cluster '{}' has no such node", node, cluster.name));
+  std::vector<std::string> lines;
+  for (const Node& node : cluster.nodes) {
+    if (!nodes.empty() && std::ranges::find(nodes, node.name) == nodes.end()) continue;
+    // The certificate first: a key without one is completed by init_pki().
+    fs::remove(PkiFiles::certificate(dir, node.name));
+    fs::remove(PkiFiles::key(dir, node.name));
+    ensure_node(dir, node.name, ca, now, lines);
+  }
   return lines;
 }
 

@@ -35,6 +35,11 @@ inline constexpr std::chrono::hours backdated{1};
 std::vector<std::string> init_pki(const Cluster& cluster,
                                   PkiTime now = std::chrono::system_clock::now());
 
+/// Makes certificates and keys of these nodes anew, with the CA that is there; of all nodes where
+/// none is named. Returns and throws as init_pki(), which also completes what was cut short.
+std::vector<std::string> renew_pki(const Cluster& cluster, const std::vector<std::string>& nodes,
+                                   PkiTime now = std::chrono::system_clock::now());
+
 struct NodeKeys {
   std::string ca_pem, certificate_pem, key_pem;
 };

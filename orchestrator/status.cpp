@@ -78,8 +78,9 @@ std::string bundle_state(const json& tunnels, const json& peers, std::size_t liv
 }  // namespace
 
 json make_status(const Standing& standing) {
-  const auto& [desired, observed, node, workers, drains, packets] = standing;
+  const auto& [desired, observed, node, workers, drains, packets, problem] = standing;
   json status{{"cluster", desired.cluster}, {"node", node}, {"bundles", json::array()}};
+  if (!problem.empty()) status["problem"] = problem;
   const auto carry = carrying(desired, observed.carriage);
   for (const DesiredBundle& bundle : desired.bundles) {
     json tunnels = json::array(), peers = json::array();
@@ -166,6 +167,11 @@ std::string aligned(const std::vector<Row>& rows) {
 }  // namespace
 
 std::string status_table(const json& status) {
+  if (status.contains("problem"))
+    return fmt::format(
+        "{}\nWhat runs goes on, and nobody watches it; mend that, and within seconds the daemon "
+        "does\n",
+        status["problem"].get<std::string>());
   if (status.at("cluster").get<std::string>().empty()) return "nothing is applied on this node\n";
   std::string text = fmt::format("cluster {}, node {}\n", status.at("cluster").get<std::string>(),
                                  status.at("node").get<std::string>());

@@ -132,8 +132,8 @@ void Supervisor::resume() {
   try {
     if (applied_) wanted = load_desired(applied_->file, true);
   } catch (const std::exception& error) {
-    // What runs goes on as it is; the next apply says what is wrong to somebody who can mend it.
-    spdlog::error("cannot load the last applied file: {}", error.what());
+    // What runs goes on as it is.
+    cannot_load(error.what());
   }
   use_protocol(wanted.protocol);
   watch_kernel();
@@ -147,6 +147,25 @@ void Supervisor::resume() {
                workers_.size());
   tick();
   await_confirmation();
+}
+
+void Supervisor::cannot_load(const std::string& why) {
+  const std::string problem = "cannot load what was applied last: " + why;
+  if (problem == load_problem_) return;
+  load_problem_ = problem;
+  events_.add({"failed", "", "", load_problem_});
+}
+
+/// Whoever mends the file or the keys need not tell us.
+void Supervisor::load_again() {
+  const Applied applied = *applied_;
+  try {
+    apply(applied, load_desired(applied.file, true),
+          [](const std::string& step) { spdlog::info("{}", step); });
+    await_confirmation();
+  } catch (const std::exception& error) {
+    cannot_load(error.what());
+  }
 }
 
 void Supervisor::adopt_workers(const Desired& desired) {

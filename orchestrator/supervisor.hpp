@@ -62,6 +62,8 @@ class Supervisor final : public TunnelWorker::Owner {
   Desired load_desired(const AppliedFile& file, bool with_node_keys) const;
   void add_keys(const Cluster& cluster, const NodeKeys& keys, DesiredTunnel& tunnel) const;
   void use_protocol(std::uint8_t protocol);
+  void cannot_load(const std::string& why);
+  void load_again();
   void adopt_workers(const Desired& desired);
   void find_leftovers();
   void finish_down();
@@ -84,7 +86,8 @@ class Supervisor final : public TunnelWorker::Owner {
   std::vector<std::string> missing(const WaitingApply& waiting) const;
   void answer_waiting();
   void await_confirmation();
-  void revert();
+  void handle_revert(const Client& client);
+  void revert(const std::string& cause);
 
   // ---- other requests ----
   struct Restart {
@@ -158,6 +161,7 @@ class Supervisor final : public TunnelWorker::Owner {
   std::optional<routing::NetlinkMonitor> monitor_;
   std::optional<boost::asio::posix::stream_descriptor> monitor_watch_;
   std::optional<Applied> applied_;
+  std::string load_problem_;  // why that is not in force; empty: it is
   Desired desired_;
   Observed observed_;
   std::map<std::string, std::unique_ptr<TunnelWorker>> workers_;
@@ -170,7 +174,7 @@ class Supervisor final : public TunnelWorker::Owner {
   std::map<std::uint64_t, Question> questions_;
   std::uint64_t last_question_ = 0;
   boost::asio::steady_timer check_timer_, retry_timer_, wait_timer_, confirm_timer_;
-  Clock::time_point last_check_{}, last_look_{};
+  Clock::time_point last_check_{}, last_look_{}, last_load_ = Clock::now();
   std::optional<Clock::time_point> changed_at_;  // the first change that no tick followed yet
   bool over_ = false;                            // taken down: nothing is to be waited for any more
   bool armed_ = false;

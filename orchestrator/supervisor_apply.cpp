@@ -90,6 +90,7 @@ void Supervisor::apply(const Applied& applied, const Desired& wanted, const Say&
     }
     desired_ = wanted;
     applied_ = applied;
+    load_problem_.clear();
     for (const DesiredTunnel& tunnel : desired_.tunnels)
       if (worker(tunnel).engine() == tunnel.engine) worker(tunnel).configure(tunnel);
     verify(desired_);
@@ -181,7 +182,12 @@ void Supervisor::await_confirmation() {
   const auto left = std::max(applied_->confirm_by - system_clock::now(), system_clock::duration(0));
   confirm_timer_.expires_after(std::chrono::duration_cast<Clock::duration>(left));
   confirm_timer_.async_wait([this](const boost::system::error_code& cancelled) {
-    if (!cancelled && !down_) revert();
+    if (cancelled || down_) return;
+    try {
+      revert("not confirmed in time");
+    } catch (const std::exception& error) {
+      spdlog::error("cannot revert: {}", error.what());
+    }
   });
 }
 
@@ -200,26 +206,26 @@ void Supervisor::handle_confirm(const Client& client) {
   client->send({{"done", true}});
 }
 
-/// Nobody confirmed in time: perhaps nobody can reach this host any more.
-void Supervisor::revert() {
+void Supervisor::handle_revert(const Client& client) {
+  if (!applied_ || !applied_->unconfirmed)
+    throw std::runtime_error(
+        "there is nothing to go back to: the last apply was not made with --confirm, or is "
+        "confirmed or reverted already");
+  confirm_timer_.cancel();
+  revert("asked for");
+  client->send({{"done", true}});
+}
+
+/// Asked for; or nobody confirmed in time, perhaps because nobody can reach this host any more.
+void Supervisor::revert(const std::string& cause) {
   const std::optional<AppliedFile> before = applied_->before;
   events_.add({"reverted", "", "",
-               before ? "not confirmed in time: back to " + before->name
-                      : "not confirmed in time: nothing was applied before"});
-  try {
-    if (before) {
-      const Applied applied{*before, false, std::nullopt, {}};
-      apply(applied, load_desired(*before, true),
-            [](const std::string& step) { spdlog::info("reverting step=\"{}\"", step); });
-      return;
-    }
-    take_down([](const std::string& step) { spdlog::info("reverting step=\"{}\"", step); },
-              [](const std::vector<std::string>& problems) {
-                for (const std::string& problem : problems) spdlog::error("{}", problem);
-              });
-  } catch (const std::exception& error) {
-    spdlog::error("cannot revert: {}", error.what());
-  }
+               cause + (before ? ": back to " + before->name : ": nothing was applied before")});
+  const Say say = [](const std::string& step) { spdlog::info("reverting step=\"{}\"", step); };
+  if (before) return apply({*before, false, std::nullopt, {}}, load_desired(*before, true), say);
+  take_down(say, [](const std::vector<std::string>& problems) {
+    for (const std::string& problem : problems) spdlog::error("{}", problem);
+  });
 }
 
 }  // namespace tunorch

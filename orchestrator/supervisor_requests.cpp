@@ -27,6 +27,7 @@ void Supervisor::handle(const json& request, const Client& client) {
     if (op == "apply") return handle_apply(request, client);
     if (op == "plan") return handle_plan(request, client);
     if (op == "confirm") return handle_confirm(client);
+    if (op == "revert") return handle_revert(client);
     if (op == "status") return handle_status(client);
     if (op == "events") return handle_events(request, client);
     if (op == "drain") return handle_drain(request, client);
@@ -59,8 +60,8 @@ void Supervisor::handle_status(const Client& client) {
         if (now.id == group.id || now.id == group.id + 1)
           for (const auto& [id, count] : kernel_->netlink().group_packets(now.id))
             packets[group.peer][tunnel_of[id]] = count;
-  client->send(
-      make_status({desired_, observed_, host_.paths.node, workers_, drains_, std::move(packets)}));
+  client->send(make_status({desired_, observed_, host_.paths.node, workers_, drains_,
+                            std::move(packets), load_problem_}));
 }
 
 void Supervisor::handle_events(const json& request, const Client& client) {

@@ -54,6 +54,10 @@ void Supervisor::check() {
     talk_.forget();
     look_at_kernel();
   }
+  if (!load_problem_.empty() && !down_ && now - last_load_ > slow_look_interval) {
+    last_load_ = now;
+    load_again();
+  }
   if (over_) return;  // what was checked may have been the last of a `down`
   check_timer_.expires_after(check_interval);
   check_timer_.async_wait([this](const boost::system::error_code& error) {

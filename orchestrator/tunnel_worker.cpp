@@ -88,6 +88,10 @@ void TunnelWorker::start(const DesiredTunnel& wanted) {
 
 void TunnelWorker::launched(Process process, const std::string& digest) {
   process_ = std::move(process);
+  serves(digest);
+}
+
+void TunnelWorker::serves(const std::string& digest) {
   digest_ = digest;
   write_whole(host_.paths.worker_process(tunnel_),
               ProcessFile{process_->id, engine(), digest}.text());

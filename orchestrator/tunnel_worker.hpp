@@ -130,6 +130,8 @@ class TunnelWorker {
   virtual void forget() = 0;
 
   void launched(Process process, const std::string& digest);
+  /// What the process serves from now on, for us and for the next daemon.
+  void serves(const std::string& digest);
   void on(WorkerEvent event);
   void hangs(const std::string& how);
   PathHealth& path(const std::string& peer);

@@ -13,6 +13,7 @@
 #include "orchestrator/daemon.hpp"
 #include "orchestrator/explain.hpp"
 #include "orchestrator/kernel.hpp"
+#include "orchestrator/outline.hpp"
 #include "orchestrator/pki.hpp"
 #include "orchestrator/process.hpp"
 #include "orchestrator/status.hpp"
@@ -105,19 +106,12 @@ int print_plan(const json& report) {
 
 }  // namespace
 
-std::string choose_node(const std::string& given) {
-  if (!given.empty()) return given;
-  std::string node = read_text("/etc/tunorch/node").value_or("");
-  node = node.substr(0, node.find_first_of(" \t\n"));
-  if (!node.empty()) return node;
-  char host[256] = {};
-  ::gethostname(host, sizeof host - 1);
-  node = host;
-  return node.substr(0, node.find('.'));
-}
-
 int validate_verb(const VerbOptions& options) {
   const Cluster cluster = load(options.file).cluster;
+  if (options.json) {
+    print(outline(cluster).dump(2));
+    return 0;
+  }
   std::size_t tunnels = 0;
   for (const Bundle& bundle : cluster.bundles) tunnels += bundle.tunnels.size();
   print(fmt::format("{}: valid: cluster {}, nodes {}, bundles {}, tunnels {}", options.file,
@@ -216,9 +210,12 @@ void print_step(const json& line) {
 }  // namespace
 
 int status_verb(const VerbOptions& options) {
-  return ask_daemon(options, {{"op", "status"}}, [&](const json& line) {
+  bool problem = false;
+  const int code = ask_daemon(options, {{"op", "status"}}, [&](const json& line) {
     std::fputs((options.json ? line.dump(2) + "\n" : status_table(line)).c_str(), stdout);
+    problem = line.contains("problem");
   });
+  return problem ? 1 : code;
 }
 
 int events_verb(const VerbOptions& options) {
@@ -258,6 +255,12 @@ int confirm_verb(const VerbOptions& options) {
   return code;
 }
 
+int revert_verb(const VerbOptions& options) {
+  const int code = ask_daemon(options, {{"op", "revert"}}, print_step);
+  if (code == 0) print("reverted: the node is as it was before the apply");
+  return code;
+}
+
 int explain_verb(const VerbOptions& options) {
   const json request{{"op", "explain"},
                      {"source", options.source},
@@ -293,6 +296,11 @@ int down_verb(const VerbOptions& options) {
   }
   if (clean) print(fmt::format("node {} is down, and as it was before", node));
   return clean ? 0 : 1;
+}
+
+int pki_renew_verb(const VerbOptions& options) {
+  for (const std::string& line : renew_pki(load(options.file).cluster, options.nodes)) print(line);
+  return 0;
 }
 
 int pki_init_verb(const VerbOptions& options) {

@@ -4,13 +4,14 @@
 
 #include <chrono>
 #include <string>
+#include <vector>
 
 #include "orchestrator/files.hpp"
 
 namespace tunorch {
 
 struct VerbOptions {
-  Paths paths;       // node empty: to be chosen (see choose_node)
+  Paths paths;       // node empty: default_node()
   std::string file;  // cluster.yaml
   std::chrono::milliseconds timeout{30000};
   bool wait_peers = false;
@@ -18,6 +19,7 @@ struct VerbOptions {
   bool json = false;
   bool follow = false;
   std::string name;  // of a tunnel or a bundle
+  std::vector<std::string> nodes;
   std::chrono::milliseconds deadline{0};
   bool rolling = false;
   std::string source, destination, protocol;  // of a flow
@@ -25,15 +27,12 @@ struct VerbOptions {
   bool in = false;
 };
 
-/// `--node`, else $TUNORCH_NODE (both arrive as `given`), else /etc/tunorch/node, else the host
-/// name up to its first dot.
-std::string choose_node(const std::string& given);
-
 int validate_verb(const VerbOptions& options);
 /// 0: nothing to do, 2: there are changes, 1: error.
 int plan_verb(const VerbOptions& options);
 int apply_verb(const VerbOptions& options);
 int confirm_verb(const VerbOptions& options);
+int revert_verb(const VerbOptions& options);
 int status_verb(const VerbOptions& options);
 int events_verb(const VerbOptions& options);
 int drain_verb(const VerbOptions& options);
@@ -43,5 +42,6 @@ int failback_verb(const VerbOptions& options);
 int explain_verb(const VerbOptions& options);
 int down_verb(const VerbOptions& options);
 int pki_init_verb(const VerbOptions& options);
+int pki_renew_verb(const VerbOptions& options);
 
 }  // namespace tunorch

@@ -99,9 +99,10 @@ struct StateWord {
 };
 
 /// Daemon to worker. `start` carries a spec, its TUN queues and (listener) its listening sockets,
-/// in this order, as fds. `update` carries a spec that differs in `peers` and timings only. `tell`
-/// has the word sent as a STATE frame to each of `to` that has a session here. `carry` brings the
-/// TUN queues of a tunnel whose worker died: what is stranded in them goes out by this one.
+/// in this order, as fds. `update` carries a spec that differs in keys, `peers` and timings only.
+/// `tell` has the word sent as a STATE frame to each of `to` that has a session here. `carry`
+/// brings the TUN queues of a tunnel whose worker died: what is stranded in them goes out by this
+/// one.
 struct Request {
   std::string op;  // start | update | stop | queues | tell | carry
   int protocol = control_protocol;

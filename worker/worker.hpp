@@ -84,6 +84,7 @@ class Worker final : public Control::Owner,
   void on_database_stream(Fd socket, const std::string& dialer);
   void on_database_trouble(const std::string& reason);
   Report trouble_report() const;
+  void take_keys(const Spec& spec);
   void tell_ready();
   void on_hello(Connection& connection, std::string_view text);
   void on_config(Connection& connection, std::string_view text);

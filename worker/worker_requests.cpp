@@ -124,12 +124,25 @@ void Worker::update(const Spec& spec) {
   }
   for (const PeerSpec& wanted : spec.peers)
     if (!find_peer(wanted.node)) peers_.push_back(make_peer(wanted));
+  if (tls_) take_keys(spec);
   spec_->peers = spec.peers;
   spec_->digest = spec.digest;
   spec_->interval_ms = spec.interval_ms;
   spec_->timeout_ms = spec.timeout_ms;
   if (dialer_) dialer_->configure(spec);
   publish_rules();
+}
+
+/// For connections to come: those that stand keep what they were made with.
+void Worker::take_keys(const Spec& spec) {
+  try {
+    tls_ = TlsContext(spec);
+  } catch (const std::runtime_error& error) {
+    Report report = hello();
+    report.event = "failed";
+    report.reason = error.what();
+    control_.tell(report);
+  }
 }
 
 void Worker::hand_over_fds() {

@@ -77,7 +77,7 @@ class Host:
     def __init__(self, lab, node):
         self.lab = lab
         self.node = node
-        self.ns = f"tn{os.getpid()}-{node}"
+        self.ns = f"{os.path.basename(lab.dir)}-{node}"
         self.runtime = os.path.join(lab.dir, node)
         self.started = []
         subprocess.run(["ip", "netns", "add", self.ns], check=True)
@@ -119,8 +119,8 @@ class Host:
         lines = self.tunorch("events", "--json").stdout.splitlines()
         return [json.loads(line) for line in lines]
 
-    def status(self):
-        return json.loads(self.tunorch("status", "--json").stdout)
+    def status(self, check=True):
+        return json.loads(self.tunorch("status", "--json", check=check).stdout)
 
     def bundle(self):
         return self.status()["bundles"][0]

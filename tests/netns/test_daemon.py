@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import time
 
 from lab import Flows, LabTest, TUNORCH, wait_for
@@ -46,6 +47,38 @@ class DaemonEnds(LabTest):
     def test_sigkill(self):
         self.check_successor_adopts(signal.SIGKILL)
 
+    def test_one_that_cannot_read_its_keys_says_so_and_tries_again(self):
+        self.lab.up()
+        pids = self.edge.worker_pids()
+        key = os.path.join(self.lab.dir, "pki/edge.key")
+        os.rename(key, key + ".away")
+        self.end_daemon(self.edge, signal.SIGKILL)
+        self.edge.start_daemon()
+        done = wait_for("the new daemon answers", lambda: [
+            done for done in [self.edge.tunorch("status", check=False)] if done.stdout])[0]
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("cannot load what was applied last: cannot read " + key, done.stdout)
+        self.assertIn("edge.key", self.edge.status(check=False)["problem"])
+        self.assertIn("failed", [event["event"] for event in self.edge.events()])
+        self.assert_reaches(self.edge, "10.77.0.1")
+        os.rename(key + ".away", key)
+        wait_for("it goes on", lambda: self.edge.tunorch("status", check=False).returncode == 0, 15)
+        self.assertEqual(self.edge.worker_pids(), pids)
+        self.edge.kill_worker("backbone-1")
+        wait_for("a worker's death is seen", lambda: self.edge.tunnel("backbone-1")["restarts"] == 1)
+        wait_for("four live tunnels", lambda: self.edge.live() == 4)
+
+    def test_one_that_cannot_read_its_keys_can_be_taken_down(self):
+        self.lab.up()
+        key = os.path.join(self.lab.dir, "pki/edge.key")
+        os.rename(key, key + ".away")
+        self.end_daemon(self.edge, signal.SIGKILL)
+        self.edge.start_daemon()
+        wait_for("the new daemon answers", lambda: self.edge.tunorch("status", check=False).stdout)
+        self.assertIn("as it was before", self.edge.tunorch("down").stdout)
+        self.assertNotIn("backbone", self.edge.run("ip", "link").stdout)
+        self.assertEqual(list(self.edge.left_workers()), [])
+
     def test_a_listeners_daemon_too(self):
         self.lab.up()
         pids = self.gateway.worker_pids()
@@ -85,3 +118,27 @@ class DaemonEnds(LabTest):
         wait_for("it is replaced",
                  lambda: self.edge.worker_pids()["backbone-1"] not in (victim, 0), 20)
         wait_for("four live tunnels", lambda: self.edge.live() == 4)
+
+
+class UnderSystemd(LabTest):
+    """What sd_notify(3) hears; under a real systemd the fleet's tests run it."""
+
+    def test_it_says_that_it_is_up_and_lives(self):
+        path = os.path.join(self.lab.dir, "notify")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+            listening.bind(path)
+            listening.settimeout(10)
+            daemon = self.edge.start("env", f"NOTIFY_SOCKET={path}", "WATCHDOG_USEC=600000", TUNORCH,
+                                     "daemon", *self.edge.options())
+            hear = lambda: listening.recv(4096).decode()
+            self.assertIn("READY=1\nSTATUS=serves node edge", hear())
+            self.assertEqual(self.edge.tunorch("status", check=False).returncode, 0)
+            began = time.monotonic()
+            for _ in range(4):
+                self.assertEqual(hear(), "WATCHDOG=1")
+            self.assertLess(time.monotonic() - began, 2)
+            daemon.terminate()
+            while (word := hear()) == "WATCHDOG=1":
+                pass
+            self.assertEqual(word, "STOPPING=1")
+            self.assertEqual(daemon.wait(timeout=10), 0)

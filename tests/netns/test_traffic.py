@@ -119,6 +119,16 @@ class Confirm(LabTest):
         self.assertIn("reverted", [e["event"] for e in self.edge.events()])
         rows.all_live(self.lab)
 
+    def test_reverts_when_asked(self):
+        self.lab.up()
+        self.fails_with(self.edge.tunorch("revert", check=False), "nothing to go back to")
+        self.heavier()
+        self.edge.apply("--confirm", "60s")
+        self.edge.tunorch("revert")
+        self.assertEqual(self.weight(), 1)
+        self.fails_with(self.edge.tunorch("confirm", check=False), "nothing to confirm")
+        rows.all_live(self.lab)
+
     def test_stays_when_confirmed_and_is_reverted_by_a_new_daemon_too(self):
         self.lab.up()
         self.heavier()

@@ -172,7 +172,7 @@ TEST(SelectNode, TheKernelIsolatesDialersThatComeByOtherEngines) {
   EXPECT_THAT(isolated("gateway"), testing::IsEmpty());
 }
 
-TEST(Digest, ChangesOfPeersAndTimingsNeedNoRestart) {
+TEST(Digest, ChangesOfKeysPeersAndTimingsNeedNoRestart) {
   const worker::Spec spec = select_node(sample_cluster(), "gateway").tunnels[0].spec;
   worker::Spec more_peers = spec, other_port = spec, faster = spec;
   more_peers.peers.pop_back();
@@ -183,7 +183,11 @@ TEST(Digest, ChangesOfPeersAndTimingsNeedNoRestart) {
   EXPECT_TRUE(updates_live(digest(spec), digest(more_peers)));
   EXPECT_TRUE(updates_live(digest(spec), digest(faster)));
   EXPECT_FALSE(updates_live(digest(spec), digest(other_port)));
-  EXPECT_FALSE(updates_live(digest(spec), with_keys(spec, "a", "b", "new key").digest));
+  for (const auto& renewed : {with_keys(spec, "x", "b", "c"), with_keys(spec, "a", "x", "c"),
+                              with_keys(spec, "a", "b", "x")}) {
+    EXPECT_NE(digest(spec), renewed.digest);
+    EXPECT_TRUE(updates_live(digest(spec), renewed.digest));
+  }
 }
 
 TEST(Digest, BothEndsComputeTheSameForTheWire) {

@@ -44,7 +44,9 @@ TEST(OpenVpn, AListenerServesItsDialersByCertificateAndPrefix) {
       AllOf(HasSubstr("mode server\n"), HasSubstr("proto udp4\n"), HasSubstr("lport 4431\n"),
             HasSubstr("dev backbone-1\n"), HasSubstr("ifconfig-noexec\n"),
             HasSubstr("route-noexec\n"), HasSubstr("disable-dco\n"), HasSubstr("ccd-exclusive\n"),
-            HasSubstr("<key>\nKEY\n</key>\n"), HasSubstr("client-config-dir /run/x/clients\n")));
+            HasSubstr("key /run/x/key\n"), HasSubstr("multihome\n"),
+            HasSubstr("client-config-dir /run/x/clients\n")));
+  EXPECT_EQ(text_of(launch, "key"), "KEY\n");
   EXPECT_THAT(text_of(launch, "clients/edge"),
               AllOf(HasSubstr("ifconfig-push 198.18."), HasSubstr(" 255.255.248.0\n"),
                     HasSubstr("iroute 10.77.0.2 255.255.255.255\n"),
@@ -215,6 +217,17 @@ TEST(Launches, DigestTellsThemApart) {
   differs([](Launch& one) { one.health = {"h"}; });
   differs([](Launch& one) { one.stop_signal = "INT"; });
   differs([](Launch& one) { one.as_root = true; });
+}
+
+TEST(Launches, NewKeysNeedNoRestart) {
+  Launch launch;
+  launch.files = {{"conf", "c"}, {"node.key", "k", true}};
+  Launch renewed = launch, other = launch;
+  renewed.files[1].text = "new";
+  other.files[0].text = "new";
+  EXPECT_NE(digest_of(launch), digest_of(renewed));
+  EXPECT_TRUE(updates_live(digest_of(launch), digest_of(renewed)));
+  EXPECT_FALSE(updates_live(digest_of(launch), digest_of(other)));
 }
 
 }  // namespace

@@ -81,6 +81,7 @@ TEST(House, ALibraryLivesBehindOneFilePair) {
       {"libpq-fe\\.h", "worker/postgres.*"},
       {"intel-ipsec-mb\\.h", "worker/gcm_provider\\.cpp"},
       {"boost/process(/.*|\\.hpp)", "orchestrator/process\\..pp"},
+      {"systemd/.*", "orchestrator/service_manager\\..pp"},
       {"CLI/.*", "orchestrator/main\\.cpp"},
   };
   for (const Source& source : sources(code))
@@ -106,7 +107,7 @@ std::vector<const Source*> with_headers(const Source& source, const std::vector<
 TEST(House, PureFilesKnowNoClockNoKernelAndNoLog) {
   const std::string pure =
       "(orchestrator/(cluster|desired|plan|carriage|members|drains|step|lifecycle|health|"
-      "path_health|path_mtu|launch|engine_(openvpn|wireguard|command)|config_(?!yaml).*)|"
+      "path_health|path_mtu|launch|outline|engine_(openvpn|wireguard|command)|config_(?!yaml).*)|"
       "worker/(frame|handshake|packet|prefix_table|vnet_header|probe)|"
       "routing/(prefix|route|rule|nexthop|decision|link))\\..pp";
   const std::string impure =

@@ -232,6 +232,40 @@ TEST_F(Pki, RefusesTheCaAsANode) {
   EXPECT_THAT(load_failure("edge"), says("use", "edge.crt", "it is not for node 'edge'"));
 }
 
+TEST_F(Pki, RenewsANodesPairByTheSameCa) {
+  init();
+  const auto all = [&] {
+    std::vector<std::string> texts;
+    for (const char* file :
+         {"ca.crt", "ca.key", "gateway.crt", "gateway.key", "edge.crt", "edge.key"})
+      texts.push_back(contents(dir_ / file));
+    return texts;
+  };
+  const auto before = all();
+  EXPECT_THAT(renew_pki(cluster({"gateway", "edge"}), {"edge"}, now + days(700)),
+              testing::ElementsAre("made " + (dir_ / "edge.crt").string(),
+                                   "made " + (dir_ / "edge.key").string()));
+  auto after = all();
+  EXPECT_TRUE(std::equal(before.begin(), before.begin() + 4, after.begin())) << "only edge's";
+  EXPECT_NE(before[4], after[4]);
+  EXPECT_NE(before[5], after[5]);
+  EXPECT_EQ(load_failure("edge", now + days(1000)), "") << "it lives on";
+  EXPECT_EQ(renew_pki(cluster({"gateway", "edge"}), {}, now).size(), 4U);
+  EXPECT_NE(all()[2], after[2]) << "all, where none is named";
+}
+
+TEST_F(Pki, RenewsNothingWhereItCannotSign) {
+  init();
+  const std::string before = contents(dir_ / "edge.key");
+  EXPECT_THAT(failure_of([&] { renew_pki(cluster({"edge"}), {"egde"}, now); }),
+              StartsWith("cannot renew egde: cluster 'demo' has no such node"));
+  fs::rename(dir_ / "ca.key", dir_ / "away");
+  EXPECT_THAT(failure_of([&] { renew_pki(cluster({"edge"}), {}, now); }),
+              says("read", "ca.key", "does not exist"));
+  EXPECT_EQ(contents(dir_ / "edge.key"), before);
+  EXPECT_EQ(load_failure("edge"), "");
+}
+
 TEST_F(Pki, RefusesWhatIsNoPem) {
   init();
   std::ofstream(dir_ / "edge.crt") << "not a certificate\n";

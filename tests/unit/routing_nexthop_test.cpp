@@ -197,7 +197,7 @@ TEST_F(NexthopTest, DecidesAsTheKernelDoesForEachFlow) {
   netlink_->add_route(route("10.0.0.0/8"));
   std::set<std::string> devices;
   FlowKey flow{prefix("10.77.0.2"), prefix("10.20.0.1"), 17, 0, 53, 0, ""};
-  std::system("echo 1 > /proc/sys/net/ipv4/fib_multipath_hash_policy");
+  ASSERT_EQ(std::system("echo 1 > /proc/sys/net/ipv4/fib_multipath_hash_policy"), 0);
   for (std::uint16_t port = 1000; port < 1100; ++port) {
     flow.source_port = port;
     const Decision decision = netlink_->decide(flow);
