@@ -15,6 +15,8 @@ namespace {
 namespace asio = boost::asio;
 using asio::local::stream_protocol;
 
+constexpr std::chrono::milliseconds accept_pause{100};
+
 bool is_root(stream_protocol::socket& socket) {
   ucred peer{};
   socklen_t size = sizeof peer;
@@ -51,10 +53,19 @@ stream_protocol::acceptor listen_at(asio::io_context& io, const std::filesystem:
 }  // namespace
 
 void ControlConnection::read_request(OnRequest on_request) {
+  deadline_.expires_after(request_limit);
+  deadline_.async_wait([self = shared_from_this()](const boost::system::error_code& error) {
+    boost::system::error_code ignored;
+    if (!error) self->socket_.close(ignored);
+  });
   asio::async_read_until(
       socket_, asio::dynamic_buffer(inbox_, max_request), '\n',
       [self = shared_from_this(), on_request = std::move(on_request)](
           const boost::system::error_code& error, std::size_t size) {
+        self->deadline_.cancel();
+        if (error == asio::error::not_found)
+          self->send({{"error", "cannot understand the request: it has more than " +
+                                    std::to_string(max_request) + " bytes"}});
         if (error) return;
         const auto request = nlohmann::json::parse(self->inbox_.substr(0, size), nullptr, false);
         if (!request.is_object() || !request.contains("op") || !request["op"].is_string())
@@ -89,7 +100,7 @@ void ControlConnection::write() {
 
 ControlServer::ControlServer(asio::io_context& io, const std::filesystem::path& path,
                              ControlConnection::OnRequest on_request)
-    : path_(path), acceptor_(listen_at(io, path)), on_request_(std::move(on_request)) {
+    : path_(path), acceptor_(listen_at(io, path)), on_request_(std::move(on_request)), pause_(io) {
   accept();
 }
 
@@ -102,16 +113,30 @@ void ControlServer::accept() {
       [this](const boost::system::error_code& error, stream_protocol::socket socket) {
         if (error == asio::error::operation_aborted) return;
         if (!error) {
-          const bool root = is_root(socket);
-          std::make_shared<ControlConnection>(std::move(socket))
-              ->read_request([root, handle = on_request_](const auto& request, const auto& client) {
-                if (root || only_reads(request))
-                  handle(request, client);
-                else
-                  client->send({{"error", "not permitted: run it as root"}});
-              });
+          serve(std::move(socket));
+          return accept();
         }
-        accept();
+        // Out of descriptors, it would fail again at once.
+        pause_.expires_after(accept_pause);
+        pause_.async_wait([this](const boost::system::error_code& stopped) {
+          if (!stopped) accept();
+        });
+      });
+}
+
+void ControlServer::serve(stream_protocol::socket socket) {
+  const bool root = is_root(socket);
+  if (!root && *readers_ >= max_readers) return;
+  if (!root) ++*readers_;
+  std::shared_ptr<void> ticket(nullptr, [root, readers = readers_](void*) {
+    if (!root) --*readers;
+  });
+  std::make_shared<ControlConnection>(std::move(socket), std::move(ticket))
+      ->read_request([root, handle = on_request_](const auto& request, const auto& client) {
+        if (root || only_reads(request))
+          handle(request, client);
+        else
+          client->send({{"error", "not permitted: run it as root"}});
       });
 }
 

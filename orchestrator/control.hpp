@@ -4,6 +4,8 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -14,6 +16,10 @@ namespace tunorch {
 
 /// Largest request in bytes: a cluster file of 1 MiB, escaped.
 inline constexpr std::size_t max_request = 4 * 1024 * 1024;
+/// Of those who may only read: connections at once. Root's are not counted.
+inline constexpr std::size_t max_readers = 64;
+/// So long a client may take to say what it wants.
+inline constexpr std::chrono::seconds request_limit{5};
 
 /// One connection, held by whoever still has something to answer; closed when the last lets go.
 class ControlConnection : public std::enable_shared_from_this<ControlConnection> {
@@ -22,7 +28,9 @@ class ControlConnection : public std::enable_shared_from_this<ControlConnection>
   using OnRequest =
       std::function<void(const nlohmann::json&, const std::shared_ptr<ControlConnection>&)>;
 
-  explicit ControlConnection(Socket socket) : socket_(std::move(socket)) {}
+  /// `ticket` is held as long as the connection is.
+  ControlConnection(Socket socket, std::shared_ptr<void> ticket)
+      : socket_(std::move(socket)), deadline_(socket_.get_executor()), ticket_(std::move(ticket)) {}
 
   void read_request(OnRequest on_request);
   /// Queued. False where the client is gone, which is no error.
@@ -34,6 +42,8 @@ class ControlConnection : public std::enable_shared_from_this<ControlConnection>
   void write();
 
   Socket socket_;
+  boost::asio::steady_timer deadline_;
+  std::shared_ptr<void> ticket_;
   bool gone_ = false;
   std::string inbox_;
   std::string outbox_, writing_;
@@ -51,10 +61,13 @@ class ControlServer {
 
  private:
   void accept();
+  void serve(ControlConnection::Socket socket);
 
   std::filesystem::path path_;
   boost::asio::local::stream_protocol::acceptor acceptor_;
   ControlConnection::OnRequest on_request_;
+  boost::asio::steady_timer pause_;
+  std::shared_ptr<std::size_t> readers_ = std::make_shared<std::size_t>(0);
 };
 
 }  // namespace tunorch

@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "orchestrator/client.hpp"
+#include "orchestrator/confinement.hpp"
 #include "orchestrator/service_manager.hpp"
 #include "orchestrator/supervisor.hpp"
 
@@ -63,6 +64,7 @@ void run_daemon(const Paths& paths) {
   log_to_stderr();
   const NamespaceLock lock;
   ::signal(SIGPIPE, SIG_IGN);
+  confine_daemon();
   boost::asio::io_context io(1);
   Supervisor supervisor(io, paths, worker_executable());
   supervisor.resume();

@@ -428,26 +428,33 @@ Desired select_node(const Cluster& cluster, const std::string& name) {
   return desired;
 }
 
-worker::Spec with_keys(worker::Spec spec, const std::string& ca_pem,
-                       const std::string& certificate_pem, const std::string& key_pem) {
-  spec.ca_pem = ca_pem;
-  spec.certificate_pem = certificate_pem;
-  spec.key_pem = key_pem;
+worker::Spec with_keys(worker::Spec spec, const NodeKeys& keys) {
+  const bool tls = spec.transport == "tls";
+  if (tls) {
+    spec.ca_pem = keys.ca_pem;
+    spec.certificate_pem = keys.certificate_pem;
+    spec.crl_pem = keys.crl_pem;
+    spec.secrets["key"] = keys.key_pem;
+  }
   worker::Spec fixed = spec;
-  fixed.digest = fixed.ca_pem = fixed.certificate_pem = fixed.key_pem = "";
+  fixed.digest = fixed.ca_pem = fixed.certificate_pem = fixed.crl_pem = "";
   fixed.peers.clear();
   fixed.interval_ms = fixed.timeout_ms = fixed.backoff_ms = fixed.max_backoff_ms = 0;
   worker::Spec live;
-  live.ca_pem = ca_pem;
-  live.certificate_pem = certificate_pem;
-  live.key_pem = key_pem;
+  live.ca_pem = spec.ca_pem;
+  live.certificate_pem = spec.certificate_pem;
+  live.crl_pem = spec.crl_pem;
   live.peers = spec.peers;
   live.interval_ms = spec.interval_ms;
   live.timeout_ms = spec.timeout_ms;
   live.backoff_ms = spec.backoff_ms;
   live.max_backoff_ms = spec.max_backoff_ms;
-  spec.digest = fmt::format("{:016x}-{:016x}", fnv1a(nlohmann::json(fixed).dump()),
-                            fnv1a(nlohmann::json(live).dump()));
+  // A database's files are for its connections to come, which a worker makes at its start.
+  std::string secrets;
+  for (const auto& [name, text] : spec.secrets) secrets += name + text;
+  spec.digest =
+      fmt::format("{:016x}-{:016x}", fnv1a(nlohmann::json(fixed).dump() + (tls ? "" : secrets)),
+                  fnv1a(nlohmann::json(live).dump() + (tls ? secrets : "")));
   return spec;
 }
 

@@ -9,6 +9,7 @@
 
 #include "orchestrator/cluster.hpp"
 #include "orchestrator/launch.hpp"
+#include "orchestrator/pki.hpp"
 #include "routing/link.hpp"
 #include "routing/nft.hpp"
 #include "routing/route.hpp"
@@ -92,6 +93,7 @@ struct Desired {
   std::vector<routing::Rule> rules;
   std::optional<routing::NftTable> nft_table;
   std::vector<DesiredBundle> bundles;
+  std::optional<PkiTime> certificate_expires;  // nothing: no keys were loaded
   bool forwards_v6 = false;  // then router advertisements need accept_ra = 2 to be kept
 
   const DesiredTunnel* find_tunnel(const std::string& name) const;
@@ -126,10 +128,9 @@ inline constexpr std::uint32_t fallback_metric = 4'000'000'116;
 /// Throws std::runtime_error where the cluster has no such node.
 Desired select_node(const Cluster& cluster, const std::string& node);
 
-/// The spec with keys and its digest: "<what needs a restart>-<what can be updated live>". A
-/// foreign process's digest is made from its launch.
-worker::Spec with_keys(worker::Spec spec, const std::string& ca_pem,
-                       const std::string& certificate_pem, const std::string& key_pem);
+/// The spec with keys (but those of its database, which are in it) and its digest: "<what needs a
+/// restart>-<what can be updated live>". A foreign process's digest is made from its launch.
+worker::Spec with_keys(worker::Spec spec, const NodeKeys& keys);
 
 std::string digest_of(const Launch& launch);
 

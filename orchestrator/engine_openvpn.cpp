@@ -53,6 +53,7 @@ std::string common_part(const DesiredTunnel& tunnel, const std::filesystem::path
   line("suppress-timestamps");
   for (const auto& [name, pem] : key_files(keys))
     line(fmt::format("{} {}", name, (dir / name).string()));
+  if (!keys.crl_pem.empty()) line(fmt::format("crl-verify {}", (dir / "crl").string()));
   return text;
 }
 
@@ -155,6 +156,8 @@ Launch openvpn_launch(const DesiredTunnel& tunnel, const std::filesystem::path& 
       {"openvpn.conf", (spec.listener ? listener_part(tunnel, dir) : dialer_part(tunnel)) +
                            common_part(tunnel, dir, keys)});
   for (const auto& [name, pem] : key_files(keys)) launch.files.push_back({name, pem, true});
+  // A new list needs a new process: the old one would keep whom it let in before.
+  if (!keys.crl_pem.empty()) launch.files.push_back({"crl", keys.crl_pem});
   if (!spec.listener) return launch;
   for (const worker::PeerSpec& peer : spec.peers)
     launch.files.push_back(

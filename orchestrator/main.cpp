@@ -166,6 +166,14 @@ void CommandLine::add_file_verbs() {
   add_file(renew, options);
   renew->add_option("nodes", options.nodes, "Default: all nodes")->type_name("NODE");
   renew->callback([this] { run = [this] { return tunorch::pki_renew_verb(options); }; });
+  auto* revoke =
+      add_verb(*pki, "revoke", "Refuse a node's certificate from now on",
+               "Puts it on ca.crl and removes the node's certificate and keys here. It is\n"
+               "refused where ca.crl is: copy that to every node and apply there; what the\n"
+               "node has open ends then. `tunorch pki init` lets it come back with new keys.");
+  add_file(revoke, options);
+  revoke->add_option("nodes", options.nodes, "Whose")->type_name("NODE")->required();
+  revoke->callback([this] { run = [this] { return tunorch::pki_revoke_verb(options); }; });
 }
 
 void CommandLine::add_daemon_verbs() {

@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <spdlog/spdlog.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <system_error>
@@ -55,6 +58,15 @@ Fd listen_tcp(std::uint16_t port) {
   return fd;
 }
 
+Fd memory_file(const std::string& text, std::uint32_t user) {
+  Fd file(::memfd_create("tunorch", MFD_CLOEXEC));
+  // libpq refuses a key or a password that others could read.
+  if (!file.valid() || ::fchmod(file.get(), 0600) != 0 || ::fchown(file.get(), user, user) != 0 ||
+      ::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+    throw std::system_error(errno, std::generic_category(), "cannot make a memory file for a key");
+  return file;
+}
+
 }  // namespace
 
 /// The queues of the worker before are used again: a new one beside them would get only a part of
@@ -88,7 +100,7 @@ int NativeWorker::open_streams(int wanted) {
 
 void NativeWorker::launch(const DesiredTunnel& wanted) {
   const bool listens = listener_ && wanted.spec.transport == "tls";
-  worker::Request request{"start", worker::control_protocol, 0, listens ? 1 : 0, wanted.spec};
+  worker::Request request{"start", worker::control_protocol, 0, listens ? 1 : 0, {}, wanted.spec};
   request.queues = request.spec.streams = open_streams(wanted.spec.streams);
   std::vector<int> fds = queues();
   std::optional<Fd> listening;
@@ -100,15 +112,27 @@ void NativeWorker::launch(const DesiredTunnel& wanted) {
       launch_worker(host_.io.get_executor(), host_.executable, wanted.tun.owner, control.get()),
       wanted.spec.digest);
   link_ = std::make_unique<WorkerLink>(host_.io, socket_path);
-  link_->send(request, fds);
+  send_spec(std::move(request), std::move(fds), wanted);
   heard_ = Clock::now();
   watch_link();
+}
+
+/// The JSON has no secrets: they go beside it, each in a file that the worker's user alone opens.
+void NativeWorker::send_spec(worker::Request request, std::vector<int> fds,
+                             const DesiredTunnel& wanted) {
+  std::vector<Fd> files;
+  for (const auto& [name, text] : wanted.spec.secrets) {
+    request.secrets.push_back(name);
+    files.push_back(memory_file(text, wanted.tun.owner));
+    fds.push_back(files.back().get());
+  }
+  link_->send(request, fds);
 }
 
 void NativeWorker::change(const DesiredTunnel& wanted) {
   if (!updates_live(digest_, wanted.spec.digest)) return TunnelWorker::change(wanted);
   configure(wanted);
-  link_->send({"update", worker::control_protocol, 0, 0, wanted.spec});
+  send_spec({"update", worker::control_protocol, 0, 0, {}, wanted.spec}, {}, wanted);
   serves(wanted.spec.digest);
   const auto gone = [&](const auto& entry) {
     return std::ranges::find(wanted.spec.peers, entry.first, &worker::PeerSpec::node) ==
@@ -120,7 +144,7 @@ void NativeWorker::change(const DesiredTunnel& wanted) {
 
 void NativeWorker::ask_to_stop() {
   try {
-    if (link_) link_->send({"stop", worker::control_protocol, 0, 0, {}});
+    if (link_) link_->send({"stop"});
   } catch (const std::system_error& error) {
     spdlog::debug("stop not delivered tunnel={} reason=\"{}\"", tunnel_, error.what());
   }
@@ -139,7 +163,7 @@ bool NativeWorker::reach() {
   heard_ = Clock::now();
   adopted_unheard_ = true;
   watch_link();
-  link_->send({"queues", worker::control_protocol, 0, 0, {}});
+  link_->send({"queues"});
   return true;
 }
 
@@ -147,7 +171,9 @@ bool NativeWorker::reach() {
 
 void NativeWorker::tell(const std::vector<std::string>& peers, const worker::StateWord& word) {
   if (!link_) return;
-  worker::Request request{"tell", worker::control_protocol, 0, 0, {}, peers, word};
+  worker::Request request{"tell"};
+  request.to = peers;
+  request.word = word;
   try {
     link_->send(request);
   } catch (const std::system_error& error) {
@@ -158,8 +184,7 @@ void NativeWorker::tell(const std::vector<std::string>& peers, const worker::Sta
 void NativeWorker::carry(const std::vector<int>& queues) {
   if (!link_ || queues.empty()) return;
   try {
-    link_->send({"carry", worker::control_protocol, static_cast<int>(queues.size()), 0, {}},
-                queues);
+    link_->send({"carry", worker::control_protocol, static_cast<int>(queues.size())}, queues);
   } catch (const std::system_error& error) {
     spdlog::warn("stranded packets are lost tunnel={} reason=\"{}\"", tunnel_, error.what());
   }

@@ -32,6 +32,7 @@ class NativeWorker final : public TunnelWorker {
   void watch(Clock::time_point now, bool forgive) override;
   void forget() override;
 
+  void send_spec(worker::Request request, std::vector<int> fds, const DesiredTunnel& wanted);
   void open_queues(int count);
   int open_streams(int wanted);
   void watch_link();

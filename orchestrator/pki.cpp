@@ -42,6 +42,9 @@ using Bio = Owned<BIO, BIO_free_all>;
 using BigNumber = Owned<BIGNUM, BN_free>;
 using Extension = Owned<X509_EXTENSION, X509_EXTENSION_free>;
 using Store = Owned<X509_STORE, X509_STORE_free>;
+using RevokedList = Owned<X509_CRL, X509_CRL_free>;
+using RevokedEntry = Owned<X509_REVOKED, X509_REVOKED_free>;
+using Time = Owned<ASN1_TIME, ASN1_TIME_free>;
 using StoreContext = Owned<X509_STORE_CTX, X509_STORE_CTX_free>;
 
 /// For calls that fail only for want of memory or entropy.
@@ -80,6 +83,17 @@ Key parse_key(const std::string& pem, const fs::path& path) {
   return key;
 }
 
+RevokedList parse_crl(const std::string& pem, const fs::path& path, X509* ca) {
+  RevokedList list(PEM_read_bio_X509_CRL(reader(pem).get(), nullptr, no_passphrase, nullptr));
+  const bool signed_by_ca = list && X509_CRL_verify(list.get(), X509_get0_pubkey(ca)) == 1;
+  ERR_clear_error();
+  if (!signed_by_ca)
+    pki_fail("use", path,
+             "it is not the CA's list of revoked certificates; copy it from the host "
+             "where `tunorch pki revoke` ran");
+  return list;
+}
+
 template <typename Write>
 std::string to_pem(Write write) {
   const Bio bio(BIO_new(BIO_s_mem()));
@@ -91,6 +105,10 @@ std::string to_pem(Write write) {
 
 std::string to_pem(X509* certificate) {
   return to_pem([&](BIO* bio) { return PEM_write_bio_X509(bio, certificate); });
+}
+
+std::string to_pem(X509_CRL* list) {
+  return to_pem([&](BIO* bio) { return PEM_write_bio_X509_CRL(bio, list); });
 }
 
 std::string to_pem(EVP_PKEY* key) {
@@ -259,6 +277,32 @@ void check_pair(X509* certificate, const fs::path& path, EVP_PKEY* key, const fs
                     path.string()));
 }
 
+PkiTime end_of(X509* certificate) {
+  std::tm end{};
+  require(ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &end) == 1, "read a certificate's end");
+  return std::chrono::system_clock::from_time_t(::timegm(&end));
+}
+
+/// Signed anew, and good for as long as the CA: whoever has an older list only knows less.
+void add_revoked(X509_CRL* list, X509* certificate, const Authority& ca, PkiTime now) {
+  const std::time_t seconds = std::chrono::system_clock::to_time_t(now);
+  const Time time(ASN1_TIME_set(nullptr, seconds));
+  RevokedEntry entry(X509_REVOKED_new());
+  require(time && entry &&
+              X509_REVOKED_set_serialNumber(entry.get(), X509_get_serialNumber(certificate)) == 1 &&
+              X509_REVOKED_set_revocationDate(entry.get(), time.get()) == 1 &&
+              X509_CRL_set_version(list, X509_CRL_VERSION_2) == 1 &&
+              X509_CRL_set_issuer_name(list, X509_get_subject_name(ca.certificate.get())) == 1 &&
+              X509_CRL_set1_lastUpdate(list, time.get()) == 1 &&
+              X509_CRL_set1_nextUpdate(list, X509_get0_notAfter(ca.certificate.get())) == 1,
+          "make a list of revoked certificates");
+  X509_REVOKED* known = nullptr;
+  if (X509_CRL_get0_by_cert(list, &known, certificate) != 1)
+    require(X509_CRL_add0_revoked(list, entry.release()) == 1, "revoke a certificate");
+  require(X509_CRL_sort(list) == 1 && X509_CRL_sign(list, ca.key.get(), EVP_sha256()) > 0,
+          "sign a list of revoked certificates");
+}
+
 // What is there, and what is missing ------------------------------------------------------------
 
 Authority load_authority(const fs::path& certificate_path, const fs::path& key_path, PkiTime now) {
@@ -332,6 +376,10 @@ fs::path PkiFiles::key(const fs::path& dir, const std::string& node) {
   return dir / (node + ".key");
 }
 
+fs::path PkiFiles::crl(const fs::path& dir) {
+  return dir / "ca.crl";
+}
+
 std::vector<std::string> init_pki(const Cluster& cluster, PkiTime now) {
   std::vector<std::string> lines;
   make_pki_folder(cluster.pki_dir);
@@ -360,6 +408,30 @@ std::vector<std::string> renew_pki(const Cluster& cluster, const std::vector<std
   return lines;
 }
 
+std::vector<std::string> revoke_pki(const Cluster& cluster, const std::string& node, PkiTime now) {
+  const fs::path& dir = cluster.pki_dir;
+  const Authority ca = load_authority(PkiFiles::ca_certificate(dir), PkiFiles::ca_key(dir), now);
+  const fs::path certificate_path = PkiFiles::certificate(dir, node),
+                 list_path = PkiFiles::crl(dir);
+  if (!fs::exists(certificate_path))
+    pki_fail("revoke", certificate_path,
+             "it is not there; copy the certificate that is to be revoked to that path");
+  const Certificate certificate =
+      parse_certificate(read_pki_file(certificate_path, Secret::no), certificate_path);
+  RevokedList list = fs::exists(list_path) ? parse_crl(read_pki_file(list_path, Secret::no),
+                                                       list_path, ca.certificate.get())
+                                           : RevokedList(X509_CRL_new());
+  add_revoked(list.get(), certificate.get(), ca, now);
+  write_pki_file(list_path, to_pem(list.get()), 0644);
+  std::vector<std::string> lines{fmt::format("revoked {}", certificate_path.string()),
+                                 fmt::format("made {}", list_path.string())};
+  // The list first: what is not on it yet must not be lost.
+  for (const fs::path& path : {certificate_path, PkiFiles::key(dir, node), dir / (node + ".wg.key"),
+                               dir / (node + ".wg.pub")})
+    if (fs::remove(path)) lines.push_back(fmt::format("removed {}", path.string()));
+  return lines;
+}
+
 NodeKeys load_keys(const fs::path& dir, const std::string& node, PkiTime now) {
   const fs::path ca_path = PkiFiles::ca_certificate(dir);
   const fs::path certificate_path = PkiFiles::certificate(dir, node);
@@ -367,12 +439,35 @@ NodeKeys load_keys(const fs::path& dir, const std::string& node, PkiTime now) {
   NodeKeys keys{read_pki_file(ca_path, Secret::no), read_pki_file(certificate_path, Secret::no),
                 read_pki_file(key_path, Secret::yes)};
   const Certificate ca = parse_certificate(keys.ca_pem, ca_path);
+  RevokedList list;
+  if (const fs::path path = PkiFiles::crl(dir); fs::exists(path)) {
+    keys.crl_pem = read_pki_file(path, Secret::no);
+    list = parse_crl(keys.crl_pem, path, ca.get());
+  }
   const Certificate certificate = parse_certificate(keys.certificate_pem, certificate_path);
   const Key key = parse_key(keys.key_pem, key_path);
   check_pair(certificate.get(), certificate_path, key.get(), key_path);
   verify(certificate.get(), certificate_path, ca.get(), ca_path, now);
   check_name_and_use(certificate.get(), certificate_path, node);
+  X509_REVOKED* entry = nullptr;
+  if (list && X509_CRL_get0_by_cert(list.get(), &entry, certificate.get()) == 1)
+    pki_fail("use", certificate_path,
+             "it was revoked; where this node is to come back, run `tunorch pki init` where the "
+             "CA's key is kept");
+  keys.expires = std::min(end_of(certificate.get()), end_of(ca.get()));
   return keys;
+}
+
+std::string expiry_words(const std::string& node, PkiTime expires, PkiTime now) {
+  if (expires - now > expiry_warning) return "";
+  const auto days = std::chrono::floor<std::chrono::days>(expires - now).count();
+  const std::string when = expires <= now
+                               ? "has expired: peers refuse new connections"
+                               : fmt::format("expires in {} {}", days, days == 1 ? "day" : "days");
+  return fmt::format(
+      "the certificate of {} {}; run `tunorch pki renew` where the CA's key is kept, copy the new "
+      "files here and apply",
+      node, when);
 }
 
 }  // namespace tunorch

@@ -17,7 +17,8 @@ struct PkiFiles {                                                               
   static std::filesystem::path certificate(const std::filesystem::path& dir,
                                            const std::string& node);  // NODE.crt
   static std::filesystem::path key(const std::filesystem::path& dir,
-                                   const std::string& node);  // NODE.key
+                                   const std::string& node);           // NODE.key
+  static std::filesystem::path crl(const std::filesystem::path& dir);  // ca.crl, where there is one
 };
 
 using PkiTime = std::chrono::system_clock::time_point;
@@ -27,6 +28,8 @@ using PkiTime = std::chrono::system_clock::time_point;
 inline constexpr std::chrono::days ca_life{3650};
 inline constexpr std::chrono::days node_life{730};
 inline constexpr std::chrono::hours backdated{1};
+/// Before the end, that long there are warnings.
+inline constexpr std::chrono::days expiry_warning{30};
 
 /// Makes what is missing, WireGuard's keys where they are needed too, and returns a line for each
 /// file, "made PATH" or "kept PATH". Keys are mode 0600, each file is written whole or not at all.
@@ -40,14 +43,26 @@ std::vector<std::string> init_pki(const Cluster& cluster,
 std::vector<std::string> renew_pki(const Cluster& cluster, const std::vector<std::string>& nodes,
                                    PkiTime now = std::chrono::system_clock::now());
 
+/// Revokes a node's certificate for good: puts it on the CA's list, ca.crl, and removes the node's
+/// certificate and keys, WireGuard's too. Where the node is to come back, init_pki() makes new
+/// ones. Returns a line for each file, "revoked PATH", "made PATH", "removed PATH". Throws as
+/// init_pki(), and where the node's certificate is not there.
+std::vector<std::string> revoke_pki(const Cluster& cluster, const std::string& node,
+                                    PkiTime now = std::chrono::system_clock::now());
+
 struct NodeKeys {
   std::string ca_pem, certificate_pem, key_pem;
+  std::string crl_pem = "";  // empty: nothing was revoked
+  PkiTime expires = {};      // the node's certificate, or the CA's where that is sooner
 };
 
 /// Throws std::runtime_error naming the file and the remedy: missing, readable by others (says
 /// chmod 600), key not of this certificate, certificate not of this CA, not for this node, expired,
-/// not yet valid.
+/// not yet valid, revoked.
 NodeKeys load_keys(const std::filesystem::path& dir, const std::string& node,
                    PkiTime now = std::chrono::system_clock::now());
+
+/// Of a certificate that is near its end or past it, and what to do; empty: more than thirty days.
+std::string expiry_words(const std::string& node, PkiTime expires, PkiTime now);
 
 }  // namespace tunorch

@@ -1,8 +1,12 @@
 #include "orchestrator/status.hpp"
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
+
+#include "orchestrator/confinement.hpp"
 
 namespace tunorch {
 namespace {
@@ -51,6 +55,7 @@ json tunnel_status(const DesiredTunnel& tunnel, const TunnelWorker& worker, Heal
           {"engine", to_string(tunnel.engine)},
           {"dev", tunnel.name},
           {"pid", worker.pid()},
+          {"confinement", confinement_status(worker.pid())},
           {"worker", to_string(worker.lifecycle().state())},
           {"health", to_string(health)},
           {"drain", to_string(drain)},
@@ -81,6 +86,14 @@ json make_status(const Standing& standing) {
   const auto& [desired, observed, node, workers, drains, packets, problem] = standing;
   json status{{"cluster", desired.cluster}, {"node", node}, {"bundles", json::array()}};
   if (!problem.empty()) status["problem"] = problem;
+  status["daemon"] = {{"pid", ::getpid()}, {"confinement", confinement_status(::getpid())}};
+  if (desired.certificate_expires) {
+    const auto now = PkiTime::clock::now();
+    status["certificate"] = {
+        {"expires", fmt::format("{:%FT%TZ}", fmt::gmtime(PkiTime::clock::to_time_t(
+                                                 *desired.certificate_expires)))},
+        {"warning", expiry_words(node, *desired.certificate_expires, now)}};
+  }
   const auto carry = carrying(desired, observed.carriage);
   for (const DesiredBundle& bundle : desired.bundles) {
     json tunnels = json::array(), peers = json::array();
@@ -148,6 +161,20 @@ std::string bytes_text(std::uint64_t bytes) {
   return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.1f} {}", value, units[unit]);
 }
 
+/// What the daemon and its workers may do, those alike in one line.
+std::string confinement_lines(const json& status) {
+  std::string text =
+      fmt::format("daemon: {}\n", confinement_text(status.at("daemon").at("confinement")));
+  std::map<std::string, std::vector<std::string>> alike;
+  for (const json& bundle : status.at("bundles"))
+    for (const json& tunnel : bundle.at("tunnels"))
+      if (tunnel.at("pid") != 0)
+        alike[confinement_text(tunnel.at("confinement"))].push_back(tunnel.at("name"));
+  for (const auto& [words, tunnels] : alike)
+    text += fmt::format("{}: {}\n", fmt::join(tunnels, " "), words);
+  return text;
+}
+
 using Row = std::vector<std::string>;
 
 std::string aligned(const std::vector<Row>& rows) {
@@ -175,6 +202,8 @@ std::string status_table(const json& status) {
   if (status.at("cluster").get<std::string>().empty()) return "nothing is applied on this node\n";
   std::string text = fmt::format("cluster {}, node {}\n", status.at("cluster").get<std::string>(),
                                  status.at("node").get<std::string>());
+  if (status.contains("certificate") && status["certificate"]["warning"] != "")
+    text += status["certificate"]["warning"].get<std::string>() + "\n";
   for (const json& bundle : status.at("bundles")) {
     text += fmt::format("\nbundle {} ({}): {}, {} of {} tunnels live\n",
                         bundle.at("name").get<std::string>(), bundle.at("role").get<std::string>(),
@@ -199,7 +228,7 @@ std::string status_table(const json& status) {
                           peer.at("mechanism").get<std::string>());
     }
   }
-  return text;
+  return text + "\n" + confinement_lines(status);
 }
 
 }  // namespace tunorch

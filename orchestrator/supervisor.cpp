@@ -82,6 +82,7 @@ Desired Supervisor::load_desired(const AppliedFile& file, bool with_node_keys) c
   Desired desired = select_node(cluster, host_.paths.node);
   if (!with_node_keys) return desired;
   const NodeKeys keys = load_keys(cluster.pki_dir, host_.paths.node);
+  desired.certificate_expires = keys.expires;
   for (DesiredTunnel& tunnel : desired.tunnels) add_keys(cluster, keys, tunnel);
   return desired;
 }
@@ -92,8 +93,8 @@ void Supervisor::add_keys(const Cluster& cluster, const NodeKeys& keys,
   switch (tunnel.engine) {
     case Engine::native:
       if (tunnel.spec.transport == "postgres")
-        tunnel.spec.postgres.files = read_database_files(tunnel.spec.postgres);
-      tunnel.spec = with_keys(tunnel.spec, keys.ca_pem, keys.certificate_pem, keys.key_pem);
+        tunnel.spec.secrets = read_database_files(tunnel.spec.postgres);
+      tunnel.spec = with_keys(tunnel.spec, keys);
       return;
     case Engine::openvpn:
       tunnel.launch = openvpn_launch(tunnel, dir, keys);

@@ -122,6 +122,7 @@ class Supervisor final : public TunnelWorker::Owner {
   void begin_restart();
   void go_on_restarting();
   void follow_drains();
+  void warn_of_expiry(Clock::time_point now);
   void probe_devices(Clock::time_point now);
   void probe_device(const DesiredTunnel& tunnel, TunnelWorker& one);
   void probe_targets(const DesiredTunnel& tunnel, TunnelWorker& one);
@@ -175,6 +176,7 @@ class Supervisor final : public TunnelWorker::Owner {
   std::uint64_t last_question_ = 0;
   boost::asio::steady_timer check_timer_, retry_timer_, wait_timer_, confirm_timer_;
   Clock::time_point last_check_{}, last_look_{}, last_load_ = Clock::now();
+  std::optional<Clock::time_point> expiry_warned_;
   std::optional<Clock::time_point> changed_at_;  // the first change that no tick followed yet
   bool over_ = false;                            // taken down: nothing is to be waited for any more
   bool armed_ = false;

@@ -19,6 +19,7 @@ constexpr milliseconds held_up_after{80};
 constexpr milliseconds look_interval{50};
 /// Without being asked: settings send no messages when they are written over.
 constexpr seconds slow_look_interval{5};
+constexpr std::chrono::hours warning_interval{24};
 
 }  // namespace
 
@@ -48,6 +49,7 @@ void Supervisor::check() {
   if (watchdog_) watchdog_->feed();
   for (const auto& [tunnel, one] : workers_) one->check(now, held_up);
   probe_devices(now);
+  warn_of_expiry(now);
   follow_drains();
   go_on_restarting();
   if (now - last_look_ > slow_look_interval && !desired_.cluster.empty()) {
@@ -63,6 +65,17 @@ void Supervisor::check() {
   check_timer_.async_wait([this](const boost::system::error_code& error) {
     if (!error) check();
   });
+}
+
+/// Once a day, from thirty days before.
+void Supervisor::warn_of_expiry(Clock::time_point now) {
+  if (!desired_.certificate_expires || (expiry_warned_ && now - *expiry_warned_ < warning_interval))
+    return;
+  const std::string words =
+      expiry_words(host_.paths.node, *desired_.certificate_expires, PkiTime::clock::now());
+  if (words.empty()) return;
+  expiry_warned_ = now;
+  events_.add({"certificate_expires", "", "", words});
 }
 
 void Supervisor::probe_devices(Clock::time_point now) {

@@ -303,6 +303,14 @@ int pki_renew_verb(const VerbOptions& options) {
   return 0;
 }
 
+int pki_revoke_verb(const VerbOptions& options) {
+  const Cluster cluster = load(options.file).cluster;
+  for (const std::string& node : options.nodes)
+    for (const std::string& line : revoke_pki(cluster, node)) print(line);
+  print("it is refused where ca.crl is: copy that to every node and run `tunorch apply` there");
+  return 0;
+}
+
 int pki_init_verb(const VerbOptions& options) {
   for (const std::string& line : init_pki(load(options.file).cluster)) print(line);
   return 0;

@@ -43,5 +43,6 @@ int explain_verb(const VerbOptions& options);
 int down_verb(const VerbOptions& options);
 int pki_init_verb(const VerbOptions& options);
 int pki_renew_verb(const VerbOptions& options);
+int pki_revoke_verb(const VerbOptions& options);
 
 }  // namespace tunorch

@@ -30,6 +30,8 @@ class Channel {
   virtual void set_lean(bool) {}
   /// Who the peer is, as it has shown.
   virtual std::vector<std::string> peer_names() const = 0;
+  /// The serial number of the certificate it showed, in hexadecimal; empty: it showed none.
+  virtual std::string certificate() const { return ""; }
   /// After `failed`: what went wrong, in words, whichever end refused.
   virtual const std::string& error() const = 0;
   /// After `failed`: the socket's errno where it was the socket, else 0.

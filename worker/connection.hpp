@@ -111,6 +111,7 @@ class Connection final : public EventHandler {
   const std::string& address() const { return address_; }
   Clock::time_point since() const { return since_; }  // of its present state
   std::vector<std::string> peer_names() const { return channel_->peer_names(); }
+  std::string certificate() const { return channel_->certificate(); }
 
   int peer = -1;             // index of the owner's; -1 until HELLO
   int stream = 0;            // of the peer's session

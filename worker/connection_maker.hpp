@@ -22,6 +22,8 @@ class ConnectionMaker {
   /// Accepted connections that have not said who they are.
   virtual std::size_t half_open() const = 0;
   virtual std::size_t half_open_from(const std::string& host) const = 0;
+  /// Ends the oldest of them from that host; from the host that has most, where none is named.
+  virtual void end_oldest_half_open(const std::string& host) = 0;
 
  protected:
   ~ConnectionMaker() = default;

@@ -46,14 +46,14 @@ void Door::accept(int listening) {
       spare_ = spare_descriptor();
       return;
     }
-    const std::string text = address_text(address);
-    if (maker_.half_open() >= max_half_open) {
-      maker_.refused("", text, "too many handshakes under way");
-    } else if (maker_.half_open_from(host_text(address)) >= max_half_open_from_one) {
-      maker_.refused("", text, "too many handshakes under way from this address");
-    } else {
-      maker_.make_connection(std::move(socket), text, 0, ConnectionState::handshaking);
-    }
+    // Who only holds connections open has the oldest: a node of ours gets in between.
+    const std::string host = host_text(address);
+    if (maker_.half_open_from(host) >= max_half_open_from_one)
+      maker_.end_oldest_half_open(host);
+    else if (maker_.half_open() >= max_half_open)
+      maker_.end_oldest_half_open("");
+    maker_.make_connection(std::move(socket), address_text(address), 0,
+                           ConnectionState::handshaking);
   }
 }
 

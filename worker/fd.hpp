@@ -3,6 +3,8 @@
 
 #include <unistd.h>
 
+#include <map>
+#include <string>
 #include <utility>
 
 namespace tunorch::worker {
@@ -28,5 +30,8 @@ class Fd {
  private:
   int fd_ = -1;
 };
+
+/// Memory files that hold secrets, by name (Request::secrets).
+using SecretFiles = std::map<std::string, Fd>;
 
 }  // namespace tunorch::worker

@@ -66,7 +66,6 @@ void Lane::stop() {
 void Lane::start() {
   for (const auto& lane : lanes_) relays_.push_back(&lane->relay_);
   thread_ = std::thread([this] { run(); });
-  ::pthread_setname_np(thread_.native_handle(), ("stream " + std::to_string(number_)).c_str());
 }
 
 // ---- from the worker's thread ----
@@ -124,6 +123,8 @@ void Lane::carry(Fd queue, milliseconds limit) {
 // ---- its thread ----
 
 void Lane::run() {
+  // By itself: another's name is a file in /proc, which a worker may not open.
+  ::prctl(PR_SET_NAME, ("stream " + std::to_string(number_)).c_str());
   ::prctl(PR_SET_TIMERSLACK, 1000UL);  // nanoseconds: a rest is to be as long as it says
   while (!stopping_) {
     const bool more = std::ranges::any_of(

@@ -18,6 +18,7 @@ struct PeerStream {
   bool live = false;         // its lane serves it
   int version = min_wire_version;
   std::string address;
+  std::string certificate;  // its serial number
   SocketReport socket;
   std::uint32_t rtt_us = 0;
   int lost_in_row = 0;               // PINGs

@@ -1,9 +1,7 @@
 #include "worker/postgres.hpp"
 
 #include <poll.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -31,15 +29,6 @@ std::int64_t new_stream_id() {
   std::random_device device;
   std::uniform_int_distribution<std::int64_t> any(1, INT64_MAX);
   return any(device);
-}
-
-Fd memory_file(const std::string& text) {
-  Fd fd(::memfd_create("tunorch", MFD_CLOEXEC));
-  // libpq refuses a key or a password that others could read.
-  if (!fd.valid() || ::fchmod(fd.get(), 0600) != 0 ||
-      ::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
-    throw std::system_error(errno, std::generic_category(), "cannot make a memory file");
-  return fd;
 }
 
 }  // namespace
@@ -128,18 +117,15 @@ class PostgresDoor {
   std::thread thread_;
 };
 
-Postgres::Postgres(const Spec& spec, Events events)
-    : spec_(spec), events_(std::move(events)), text_("the database ") {
+Postgres::Postgres(const Spec& spec, SecretFiles files, Events events)
+    : spec_(spec), events_(std::move(events)), text_("the database "), files_(std::move(files)) {
   try {
     text_ += database_text(spec_.postgres.up.url);
   } catch (const DatabaseError& error) {
     throw std::runtime_error(error.what());
   }
-  for (const auto& [parameter, text] : spec_.postgres.files) {
-    files_.push_back(memory_file(text));
-    paths_.emplace_back(parameter, "/proc/self/fd/" + std::to_string(files_.back().get()));
-  }
-  spec_.postgres.files.clear();
+  for (const auto& [parameter, file] : files_)
+    paths_.emplace_back(parameter, "/proc/self/fd/" + std::to_string(file.get()));
   if (spec_.listener) door_ = std::make_unique<PostgresDoor>(*this, paths_);
 }
 

@@ -31,8 +31,8 @@ class Postgres {
     std::function<void(const std::string& reason)> on_trouble;
   };
 
-  /// Throws std::runtime_error where the files of the spec cannot be handed to libpq.
-  Postgres(const Spec& spec, Events events);
+  /// With the files for libpq, by parameter. Throws std::runtime_error where the URL is none.
+  Postgres(const Spec& spec, SecretFiles files, Events events);
   ~Postgres();
   Postgres(const Postgres&) = delete;
   Postgres& operator=(const Postgres&) = delete;
@@ -51,7 +51,7 @@ class Postgres {
   Spec spec_;
   Events events_;
   std::string text_;
-  std::vector<Fd> files_;                                   // in memory, for libpq to open
+  SecretFiles files_;                                       // in memory, for libpq to open
   std::vector<std::pair<std::string, std::string>> paths_;  // of them, by parameter
   std::mutex trouble_mutex_;
   std::optional<std::string> trouble_;  // nothing: not known yet

@@ -41,12 +41,9 @@ struct PostgresSpec {
   DatabaseSpec up, down;     // dialer to listener, and back
   std::uint32_t keep_s = 0;  // packets may be dropped when they are that old
   bool sync = false;         // synchronous_commit
-  // Files that the worker cannot open itself (passfile, sslkey, …), by the libpq parameter that
-  // names them. Secrets.
-  std::map<std::string, std::string> files;
 };
 
-/// Everything a worker must know about its tunnel. It opens no file: keys come as PEM text.
+/// Everything a worker must know about its tunnel. It opens no file: certificates come as PEM text.
 struct Spec {
   std::string cluster;
   std::string node;  // this node
@@ -56,7 +53,11 @@ struct Spec {
   bool listener = false;
   std::string digest;  // of this spec, made by the daemon, so that a later daemon knows it again
 
-  std::string ca_pem, certificate_pem, key_pem;
+  std::string ca_pem, certificate_pem;
+  std::string crl_pem;  // of the CA; empty: nothing is revoked
+  // Not in the JSON: each goes to the worker as a memory file of its own (Request::secrets). Of TLS
+  // its key in PEM ("key"); of postgres files that libpq wants, by the parameter that names them.
+  std::map<std::string, std::string> secrets;
   std::string transport = "tls";  // tls | postgres
   PostgresSpec postgres;
 
@@ -100,6 +101,7 @@ struct StateWord {
 
 /// Daemon to worker. `start` carries a spec, its TUN queues and (listener) its listening sockets,
 /// in this order, as fds. `update` carries a spec that differs in keys, `peers` and timings only.
+/// Both bring the spec's secrets.
 /// `tell` has the word sent as a STATE frame to each of `to` that has a session here. `carry`
 /// brings the TUN queues of a tunnel whose worker died: what is stranded in them goes out by this
 /// one.
@@ -108,7 +110,10 @@ struct Request {
   int protocol = control_protocol;
   int queues = 0;     // TUN queue fds on this packet
   int listeners = 0;  // listening TCP socket fds on this packet, after the queues
-  Spec spec;
+  // Names of the spec's secrets. Their memory files (memfd_create(2)) are the last fds on this
+  // packet.
+  std::vector<std::string> secrets = {};
+  Spec spec = {};
   std::vector<std::string> to = {};  // of `tell`: peers
   StateWord word = {};               // of `tell`
 };
@@ -164,17 +169,17 @@ struct Report {
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(PeerSpec, node, prefixes, digest)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(DatabaseSpec, url, schema)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(PostgresSpec, up, down, keep_s, sync, files)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(PostgresSpec, up, down, keep_s, sync)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Spec, cluster, node, bundle, tunnel, id, listener,
-                                                digest, ca_pem, certificate_pem, key_pem, transport,
+                                                digest, ca_pem, certificate_pem, crl_pem, transport,
                                                 postgres, cipher, address, port, bind, streams,
                                                 offload, sndbuf_bytes, rcvbuf_bytes, congestion,
                                                 interval_ms, timeout_ms, backoff_ms, max_backoff_ms,
                                                 isolate, peers)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TunnelState, tunnel, live, draining)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(StateWord, boot, sequence, states, note)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Request, op, protocol, queues, listeners, spec, to,
-                                                word)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Request, op, protocol, queues, listeners, secrets,
+                                                spec, to, word)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(SessionReport, peer, address, rtt_us, probes,
                                                 tx_bytes, rx_bytes, tx_packets, rx_packets, streams,
                                                 live_streams)

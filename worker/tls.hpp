@@ -13,6 +13,7 @@
 
 struct ssl_ctx_st;
 struct ssl_st;
+struct X509_crl_st;
 
 namespace tunorch::worker {
 
@@ -22,11 +23,15 @@ class TlsContext {
   /// Throws std::runtime_error where the spec's PEM or cipher cannot be used.
   explicit TlsContext(const Spec& spec);
   ssl_ctx_st* get() const { return context_.get(); }
+  /// Whether the CA has revoked the certificate of that serial number (Channel::certificate).
+  bool revokes(const std::string& certificate) const;
 
  private:
   struct Free {
     void operator()(ssl_ctx_st* context) const;
+    void operator()(X509_crl_st* list) const;
   };
+  std::unique_ptr<X509_crl_st, Free> crl_;
   std::unique_ptr<ssl_ctx_st, Free> context_;
 };
 
@@ -46,6 +51,7 @@ class Tls final : public Channel {
   void set_lean(bool lean) override;
   /// dNSNames of the peer's certificate.
   std::vector<std::string> peer_names() const override;
+  std::string certificate() const override;
   const std::string& error() const override { return error_; }
   int socket_error() const override { return socket_error_; }
 

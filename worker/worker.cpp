@@ -33,6 +33,12 @@ std::string_view text_of(const std::uint8_t* payload, std::size_t size) {
   return {reinterpret_cast<const char*>(payload), size};
 }
 
+/// Of "1.2.3.4:5" and "[::1]:5".
+std::string_view host_part(std::string_view address) {
+  const bool bracketed = address.starts_with('[');
+  return address.substr(bracketed, address.rfind(':') - 2 * static_cast<std::size_t>(bracketed));
+}
+
 }  // namespace
 
 Worker::Worker(Fd control_socket) : control_(poller_, std::move(control_socket), *this) {}
@@ -93,12 +99,23 @@ std::size_t Worker::half_open() const {
 
 std::size_t Worker::half_open_from(const std::string& host) const {
   return static_cast<std::size_t>(std::ranges::count_if(connections_, [&](const auto& one) {
-    const std::string& address = one->address();
-    const auto colon = address.rfind(':');
-    const bool bracketed = address.starts_with('[');
-    return one->peer == -1 &&
-           address.substr(bracketed, colon - 2 * static_cast<std::size_t>(bracketed)) == host;
+    return one->peer == -1 && host_part(one->address()) == host;
   }));
+}
+
+void Worker::end_oldest_half_open(const std::string& host) {
+  std::map<std::string_view, std::size_t> counts;
+  for (const auto& one : connections_)
+    if (one->peer == -1) ++counts[host_part(one->address())];
+  const auto most = std::ranges::max_element(counts, {}, &decltype(counts)::value_type::second);
+  if (most == counts.end()) return;
+  const std::string_view from = host.empty() ? most->first : std::string_view(host);
+  const auto oldest = std::ranges::find_if(connections_, [&](const auto& one) {
+    return one->peer == -1 && host_part(one->address()) == from;
+  });
+  if (oldest == connections_.end()) return;
+  refused("", (*oldest)->address(), "too many handshakes under way: the oldest has to go");
+  connections_.erase(oldest);
 }
 
 void Worker::on_secured(Connection& connection) {
@@ -172,6 +189,7 @@ void Worker::greet(Connection& connection, Peer& peer, int streams, const Offloa
   fresh.serial = connection.serial;
   fresh.version = connection.version;
   fresh.address = connection.address();
+  fresh.certificate = connection.certificate();
   fresh.socket = read_socket(connection.fd());
   peer.streams[static_cast<std::size_t>(connection.stream)] = fresh;
   connection.greeted();

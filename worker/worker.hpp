@@ -57,6 +57,7 @@ class Worker final : public Control::Owner,
                const std::string& reason) override;
   std::size_t half_open() const override;
   std::size_t half_open_from(const std::string& host) const override;
+  void end_oldest_half_open(const std::string& host) override;
 
   // Lane::Owner
   void on_stream_up(StreamId id) override;
@@ -69,10 +70,10 @@ class Worker final : public Control::Owner,
   void on_device_gone() override { give_up("the device was deleted"); }
 
  private:
-  void start(const Request& request, std::vector<Fd> fds);
-  void open_database();
+  void start(const Request& request, std::vector<Fd> fds, SecretFiles secrets);
+  void open_database(SecretFiles files);
   void make_lanes();
-  void update(const Spec& spec);
+  void update(const Request& request, const SecretFiles& secrets);
   void hand_over_fds();
   void tell(const Request& request);
   void carry(std::vector<Fd> queues);
@@ -84,7 +85,8 @@ class Worker final : public Control::Owner,
   void on_database_stream(Fd socket, const std::string& dialer);
   void on_database_trouble(const std::string& reason);
   Report trouble_report() const;
-  void take_keys(const Spec& spec);
+  void take_keys(Spec spec, const SecretFiles& secrets);
+  void drop_revoked();
   void tell_ready();
   void on_hello(Connection& connection, std::string_view text);
   void on_config(Connection& connection, std::string_view text);

@@ -1,8 +1,12 @@
 // What daemons ask of a worker over its control socket.
+#include <unistd.h>
+
 #include <algorithm>
+#include <cstring>
 #include <stdexcept>
 
 #include "worker/handshake.hpp"
+#include "worker/sandbox.hpp"
 #include "worker/tun.hpp"
 #include "worker/worker.hpp"
 
@@ -15,11 +19,46 @@ constexpr milliseconds stop_limit{300};
 /// So long a dead worker's queues are read: what was under way into them when the routes changed
 /// has arrived by then, and its successor has not started yet.
 constexpr milliseconds carry_limit{100};
+constexpr off_t max_secret_bytes = 64 * 1024;
 
 Peer make_peer(const PeerSpec& spec) {
   Peer peer;
   peer.spec = spec;
   return peer;
+}
+
+/// The last fds of a packet.
+SecretFiles split_secrets(const std::vector<std::string>& names, std::vector<Fd>& fds) {
+  SecretFiles secrets;
+  if (names.size() > fds.size()) return secrets;
+  const std::size_t first = fds.size() - names.size();
+  for (std::size_t i = 0; i < names.size(); ++i)
+    secrets.emplace(names[i], std::move(fds[first + i]));
+  fds.resize(first);
+  return secrets;
+}
+
+std::string read_memory_file(const Fd& file) {
+  std::string text;
+  const off_t size = ::lseek(file.get(), 0, SEEK_END);
+  if (size <= 0 || size > max_secret_bytes || ::lseek(file.get(), 0, SEEK_SET) != 0) return text;
+  text.resize(static_cast<std::size_t>(size));
+  if (::read(file.get(), text.data(), text.size()) != size) text.clear();
+  return text;
+}
+
+/// A spec with its key, for as long as OpenSSL needs to take it.
+struct SpecWithKey {
+  Spec spec;
+  ~SpecWithKey() {
+    for (auto& [name, text] : spec.secrets) ::explicit_bzero(text.data(), text.size());
+  }
+};
+
+SpecWithKey with_key(Spec spec, const SecretFiles& secrets) {
+  if (const auto key = secrets.find("key"); key != secrets.end())
+    spec.secrets["key"] = read_memory_file(key->second);
+  return {std::move(spec)};
 }
 
 }  // namespace
@@ -42,13 +81,14 @@ std::vector<Report> Worker::replay() const {
 }
 
 void Worker::on_request(const Request& request, std::vector<Fd> fds) {
+  SecretFiles secrets = split_secrets(request.secrets, fds);
   if (request.protocol != control_protocol) {
     give_up("the daemon speaks control protocol " + std::to_string(request.protocol) +
             ", this worker " + std::to_string(control_protocol));
   } else if (request.op == "start" && !spec_) {
-    start(request, std::move(fds));
+    start(request, std::move(fds), std::move(secrets));
   } else if (request.op == "update" && spec_) {
-    update(request.spec);
+    update(request, secrets);
   } else if (request.op == "queues" && spec_) {
     hand_over_fds();
   } else if (request.op == "tell" && spec_) {
@@ -60,22 +100,24 @@ void Worker::on_request(const Request& request, std::vector<Fd> fds) {
   }
 }
 
-void Worker::start(const Request& request, std::vector<Fd> fds) {
+/// Before the first stranger is heard it gives up what carrying packets does not take.
+void Worker::start(const Request& request, std::vector<Fd> fds, SecretFiles secrets) {
   if (request.queues < 1 || fds.size() != static_cast<std::size_t>(request.queues) +
                                               static_cast<std::size_t>(request.listeners))
     return give_up("the start request came with the wrong number of descriptors");
   spec_ = request.spec;
   if (spec_->peers.empty()) return give_up("the spec has no peers");
   try {
-    if (spec_->transport == "postgres")
-      open_database();
-    else
-      tls_.emplace(*spec_);
+    if (spec_->transport == "postgres") {
+      enter_sandbox(FileAccess::read);
+      open_database(std::move(secrets));
+    } else {
+      tls_.emplace(with_key(*spec_, secrets).spec);
+      enter_sandbox(FileAccess::none);
+    }
   } catch (const std::runtime_error& error) {
     return give_up(error.what());
   }
-  spec_->key_pem.clear();  // OpenSSL has it now
-  spec_->postgres.files.clear();
   for (std::size_t i = 0; i < fds.size(); ++i)
     (i < static_cast<std::size_t>(request.queues) ? queues_ : listening_)
         .push_back(std::move(fds[i]));
@@ -110,7 +152,8 @@ void Worker::make_lanes() {
 }
 
 /// Sessions of peers that stay are not touched.
-void Worker::update(const Spec& spec) {
+void Worker::update(const Request& request, const SecretFiles& secrets) {
+  const Spec& spec = request.spec;
   for (Peer& peer : peers_) {
     const auto wanted = std::ranges::find(spec.peers, peer.spec.node, &PeerSpec::node);
     peer.wanted = wanted != spec.peers.end();
@@ -124,7 +167,7 @@ void Worker::update(const Spec& spec) {
   }
   for (const PeerSpec& wanted : spec.peers)
     if (!find_peer(wanted.node)) peers_.push_back(make_peer(wanted));
-  if (tls_) take_keys(spec);
+  if (tls_) take_keys(spec, secrets);
   spec_->peers = spec.peers;
   spec_->digest = spec.digest;
   spec_->interval_ms = spec.interval_ms;
@@ -133,16 +176,26 @@ void Worker::update(const Spec& spec) {
   publish_rules();
 }
 
-/// For connections to come: those that stand keep what they were made with.
-void Worker::take_keys(const Spec& spec) {
+/// For connections to come: those that stand keep what they were made with, unless it is revoked.
+void Worker::take_keys(Spec spec, const SecretFiles& secrets) {
   try {
-    tls_ = TlsContext(spec);
+    tls_ = TlsContext(with_key(std::move(spec), secrets).spec);
+    drop_revoked();
   } catch (const std::runtime_error& error) {
     Report report = hello();
     report.event = "failed";
     report.reason = error.what();
     control_.tell(report);
   }
+}
+
+void Worker::drop_revoked() {
+  for (Peer& peer : peers_)
+    for (int i = 0; i < max_streams; ++i)
+      if (tls_->revokes(peer.streams[static_cast<std::size_t>(i)].certificate)) {
+        drop_stream(peer, i, "the certificate of " + peer.spec.node + " is revoked");
+        if (dialer_) dialer_->on_closed(i, Clock::now());
+      }
 }
 
 void Worker::hand_over_fds() {

@@ -7,17 +7,18 @@
 namespace tunorch::worker {
 
 /// Its threads tell this one by letters.
-void Worker::open_database() {
+void Worker::open_database(SecretFiles files) {
   postgres_ = std::make_unique<Postgres>(
-      *spec_, Postgres::Events{[this](Fd socket, const std::string& dialer) {
-                                 mailbox_.post([this, dialer,
-                                                brought = std::make_shared<Fd>(std::move(socket))] {
-                                   if (!stop_at_) on_database_stream(std::move(*brought), dialer);
-                                 });
-                               },
-                               [this](const std::string& reason) {
-                                 mailbox_.post([this, reason] { on_database_trouble(reason); });
-                               }});
+      *spec_, std::move(files),
+      Postgres::Events{[this](Fd socket, const std::string& dialer) {
+                         mailbox_.post(
+                             [this, dialer, brought = std::make_shared<Fd>(std::move(socket))] {
+                               if (!stop_at_) on_database_stream(std::move(*brought), dialer);
+                             });
+                       },
+                       [this](const std::string& reason) {
+                         mailbox_.post([this, reason] { on_database_trouble(reason); });
+                       }});
 }
 
 Connection* Worker::make_connection(Fd socket, const std::string& address, int stream,

@@ -55,3 +55,36 @@ class Renewal(LabTest):
         self.assertEqual(done.returncode, 1)
         self.assertIn("cannot renew gatway: cluster 'demo' has no such node", done.stderr)
         self.lab.up()
+
+
+class Revocation(LabTest):
+    """Three nodes; one is refused from one moment to the next, on connections that stand too."""
+    nodes = ("gateway", "edge", "branch")
+    spec = cluster(tunnels=[{}, {"engine": "openvpn"}], dial=["edge", "branch"])
+    spec["nodes"]["branch"] = {"inner": ["10.77.0.3/32"]}
+
+    def test_of_one_of_two_dialers(self):
+        self.lab.up()
+        branch = self.lab.branch
+        pids = self.gateway.worker_pids()
+        done = subprocess.run([lab.TUNORCH, "pki", "revoke", self.lab.file, "branch"], check=True,
+                              capture_output=True, text=True)
+        self.assertIn("ca.crl", done.stdout)
+        # The file still names it, so what is applied waits for it in vain.
+        done = self.gateway.tunorch("apply", self.lab.file, "--timeout", "3s", check=False)
+        self.assertIn("branch", done.stderr)
+        for tunnel in ("backbone-0", "backbone-1"):
+            wait_for(f"{tunnel} has no session with it",
+                     lambda: "branch" not in self.gateway.tunnel(tunnel)["sessions"])
+        wait_for("the reason is told", lambda: any(
+            "certificate of branch is revoked" in event.get("cause", "") for event in self.gateway.events()))
+        wait_for("it is refused", lambda: any(
+            event["event"] == "refused" and "certificate revoked" in event["cause"]
+            for event in self.gateway.events()))
+        self.assertEqual(self.gateway.worker_pids()["backbone-0"], pids["backbone-0"])
+        wait_for("the one that may has both", lambda: self.edge.live() == 2, 30)
+        self.assertEqual(branch.live(), 0)
+        # With new keys it may come back.
+        subprocess.run([lab.TUNORCH, "pki", "init", self.lab.file], check=True, capture_output=True)
+        branch.apply()
+        wait_for("it is back", lambda: branch.live() == 2, 30)

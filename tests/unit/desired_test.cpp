@@ -178,16 +178,41 @@ TEST(Digest, ChangesOfKeysPeersAndTimingsNeedNoRestart) {
   more_peers.peers.pop_back();
   faster.interval_ms = 50;
   other_port.port = 1;
-  const auto digest = [](const worker::Spec& one) { return with_keys(one, "a", "b", "c").digest; };
+  const auto digest = [](const worker::Spec& one) {
+    return with_keys(one, {"a", "b", "c"}).digest;
+  };
   EXPECT_NE(digest(spec), digest(more_peers));
   EXPECT_TRUE(updates_live(digest(spec), digest(more_peers)));
   EXPECT_TRUE(updates_live(digest(spec), digest(faster)));
   EXPECT_FALSE(updates_live(digest(spec), digest(other_port)));
-  for (const auto& renewed : {with_keys(spec, "x", "b", "c"), with_keys(spec, "a", "x", "c"),
-                              with_keys(spec, "a", "b", "x")}) {
+  for (const auto& renewed :
+       {with_keys(spec, {"x", "b", "c"}), with_keys(spec, {"a", "x", "c"}),
+        with_keys(spec, {"a", "b", "x"}), with_keys(spec, {"a", "b", "c", "a list"})}) {
     EXPECT_NE(digest(spec), renewed.digest);
     EXPECT_TRUE(updates_live(digest(spec), renewed.digest));
   }
+}
+
+TEST(Digest, OfADatabasesFilesNeedsARestart) {
+  worker::Spec spec = select_node(sample_cluster(), "gateway").tunnels[0].spec, other;
+  spec.transport = "postgres";
+  spec.secrets = {{"passfile", "one"}};
+  other = spec;
+  other.secrets["passfile"] = "another";
+  const auto digest = [](const worker::Spec& one) {
+    return with_keys(one, {"a", "b", "c"}).digest;
+  };
+  EXPECT_FALSE(updates_live(digest(spec), digest(other)));
+  EXPECT_THAT(with_keys(spec, {"a", "b", "c"}).secrets,
+              testing::ElementsAre(testing::Pair("passfile", "one")))
+      << "it has no business with the node's key";
+}
+
+TEST(Secrets, AreNotInTheWordsForAWorker) {
+  const auto spec =
+      with_keys(select_node(sample_cluster(), "gateway").tunnels[0].spec, {"a", "b", "THE KEY"});
+  EXPECT_EQ(spec.secrets.at("key"), "THE KEY");
+  EXPECT_EQ(nlohmann::json(spec).dump().find("THE KEY"), std::string::npos);
 }
 
 TEST(Digest, BothEndsComputeTheSameForTheWire) {

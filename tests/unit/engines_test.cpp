@@ -35,6 +35,18 @@ std::string text_of(const Launch& launch, const std::string& name) {
 
 // ---- openvpn ----
 
+TEST(OpenVpn, ReadsTheListOfRevokedCertificates) {
+  const Desired desired = select_node(sample_cluster(), "gateway");
+  NodeKeys keys = tls_keys;
+  const auto& tunnel = desired.tunnels[0];
+  const Launch before = openvpn_launch(tunnel, "/d", keys);
+  keys.crl_pem = "LIST\n";
+  const Launch after = openvpn_launch(tunnel, "/d", keys);
+  EXPECT_THAT(after.files[0].text, HasSubstr("crl-verify /d/crl\n"));
+  EXPECT_THAT(before.files[0].text, Not(HasSubstr("crl-verify")));
+  EXPECT_FALSE(updates_live(digest_of(before), digest_of(after))) << "whom it let in would stay";
+}
+
 TEST(OpenVpn, AListenerServesItsDialersByCertificateAndPrefix) {
   const DesiredTunnel tunnel = tunnel_of(Engine::openvpn, "gateway");
   const Launch launch = openvpn_launch(tunnel, "/run/x", tls_keys);

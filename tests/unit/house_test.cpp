@@ -81,6 +81,8 @@ TEST(House, ALibraryLivesBehindOneFilePair) {
       {"libpq-fe\\.h", "worker/postgres.*"},
       {"intel-ipsec-mb\\.h", "worker/gcm_provider\\.cpp"},
       {"boost/process(/.*|\\.hpp)", "orchestrator/process\\..pp"},
+      {"(seccomp|linux/landlock)\\.h", "worker/sandbox\\.cpp"},
+      {"cap-ng\\.h", "orchestrator/(confinement|process)\\.cpp"},
       {"systemd/.*", "orchestrator/service_manager\\..pp"},
       {"CLI/.*", "orchestrator/main\\.cpp"},
   };

@@ -343,5 +343,56 @@ TEST_F(Pki, WireGuardKeysThatAreWrongAreNamed) {
   says("b.wg.key is missing", [&] { init_pki(with); });
 }
 
+TEST_F(Pki, RevokesACertificateForGood) {
+  init();
+  copy("edge.crt", "old.crt");
+  copy("edge.key", "old.key");
+  const auto lines = revoke_pki(cluster({"gateway", "edge"}), "edge", now);
+  EXPECT_EQ(lines.size(), 4U);
+  EXPECT_FALSE(fs::exists(dir_ / "edge.crt"));
+  EXPECT_FALSE(fs::exists(dir_ / "edge.key"));
+  EXPECT_EQ(load_keys(dir_, "gateway", now).crl_pem, contents(dir_ / "ca.crl"));
+  copy("old.crt", "edge.crt");
+  copy("old.key", "edge.key");
+  EXPECT_THAT(load_failure("edge"), says("use", "edge.crt", "it was revoked"));
+  // It may come back with new keys, and another one's revocation keeps the first on the list.
+  fs::remove(dir_ / "edge.crt");
+  fs::remove(dir_ / "edge.key");
+  init();
+  EXPECT_EQ(load_failure("edge"), "");
+  revoke_pki(cluster({"gateway", "edge"}), "gateway", now);
+  copy("old.crt", "edge.crt");
+  copy("old.key", "edge.key");
+  EXPECT_THAT(load_failure("edge"), says("use", "edge.crt", "it was revoked"));
+}
+
+TEST_F(Pki, RevokesOnlyWhatIsThere) {
+  init();
+  EXPECT_THAT(failure_of([&] { revoke_pki(cluster({"gateway"}), "gone", now); }),
+              says("revoke", "gone.crt", "it is not there"));
+}
+
+TEST_F(Pki, RefusesAListThatIsNotTheCas) {
+  init();
+  revoke_pki(cluster({"gateway", "edge"}), "edge", now);
+  fs::rename(dir_ / "ca.crl", root_ / "ca.crl");
+  fs::remove_all(dir_);
+  init();
+  fs::rename(root_ / "ca.crl", dir_ / "ca.crl");
+  EXPECT_THAT(load_failure("edge"), says("use", "ca.crl", "it is not the CA's list"));
+  std::ofstream(dir_ / "ca.crl") << "nonsense";
+  EXPECT_THAT(load_failure("edge"), says("use", "ca.crl", "it is not the CA's list"));
+}
+
+TEST_F(Pki, WarnsAMonthBeforeTheEnd) {
+  init();
+  const PkiTime expires = load_keys(dir_, "edge", now).expires;
+  EXPECT_GT(expires, now + days(729));
+  EXPECT_EQ(expiry_words("edge", expires, expires - days(31)), "");
+  EXPECT_THAT(expiry_words("edge", expires, expires - days(29)), HasSubstr("expires in 29 days"));
+  EXPECT_THAT(expiry_words("edge", expires, expires - hours(25)), HasSubstr("expires in 1 day;"));
+  EXPECT_THAT(expiry_words("edge", expires, expires + hours(1)), HasSubstr("has expired"));
+}
+
 }  // namespace
 }  // namespace tunorch
