@@ -78,9 +78,10 @@ std::string bundle_state(const json& tunnels, const json& peers, std::size_t liv
 }  // namespace
 
 json make_status(const Standing& standing) {
-  const auto& [desired, observed, node, workers, drains, packets, problem] = standing;
+  const auto& [desired, observed, node, workers, drains, packets, problem, conflicts] = standing;
   json status{{"cluster", desired.cluster}, {"node", node}, {"bundles", json::array()}};
   if (!problem.empty()) status["problem"] = problem;
+  if (!conflicts.empty()) status["conflicts"] = conflicts;
   const auto carry = carrying(desired, observed.carriage);
   for (const DesiredBundle& bundle : desired.bundles) {
     json tunnels = json::array(), peers = json::array();
@@ -175,6 +176,8 @@ std::string status_table(const json& status) {
   if (status.at("cluster").get<std::string>().empty()) return "nothing is applied on this node\n";
   std::string text = fmt::format("cluster {}, node {}\n", status.at("cluster").get<std::string>(),
                                  status.at("node").get<std::string>());
+  for (const json& conflict : status.value("conflicts", json::array()))
+    text += "in the way: " + conflict.get<std::string>() + "\n";
   for (const json& bundle : status.at("bundles")) {
     text += fmt::format("\nbundle {} ({}): {}, {} of {} tunnels live\n",
                         bundle.at("name").get<std::string>(), bundle.at("role").get<std::string>(),
