@@ -159,6 +159,14 @@ class SeveralDaemons(NeighbourTest):
 
 
 class RuntimeFolders(NeighbourTest):
+    def setUp(self):
+        super().setUp()
+        self.addCleanup(self.clear)  # the lab itself could not close with it
+
+    def clear(self):
+        if os.path.islink(self.edge.runtime) or os.path.isfile(self.edge.runtime):
+            os.unlink(self.edge.runtime)
+
     def refused(self, *patterns, verb="apply"):
         words = [self.lab.file] if verb == "apply" else []
         done = self.edge.tunorch(verb, *words, check=False)
