@@ -1,6 +1,8 @@
 #include "orchestrator/applied.hpp"
 
 #include <nlohmann/json.hpp>
+#include <stdexcept>
+#include <system_error>
 
 namespace tunorch {
 namespace {
@@ -26,8 +28,14 @@ void save_applied(const Paths& paths, const Applied& applied) {
     saved["confirm_by_ms"] =
         std::chrono::duration_cast<milliseconds>(applied.confirm_by.time_since_epoch()).count();
   }
-  make_dir(paths.applied().parent_path());
-  write_whole(paths.applied(), saved.dump(2));
+  try {
+    make_dir(paths.applied().parent_path());
+    write_whole(paths.applied(), saved.dump(2));
+  } catch (const std::system_error& error) {
+    throw std::runtime_error(std::string(error.what()) +
+                             ": what is applied is kept there for the next boot; make it writable, "
+                             "or choose another folder with --state-dir");
+  }
 }
 
 std::optional<Applied> load_applied(const Paths& paths) {

@@ -92,7 +92,7 @@ class Wanting {
     for (const DesiredTunnel& tunnel : desired.tunnels)
       nexthop_of_[tunnel.name] = tunnel.nexthop_id;
     for (const Link& link : observed.links)
-      if (link.admin_up) carrier_of_[link.name] = link.carrier;
+      if (link.admin_up && is_our_alias(link.alias)) carrier_of_[link.name] = link.carrier;
   }
 
   Carriage take() {
@@ -253,7 +253,9 @@ bool uses_nexthop_group(const DesiredGroup& group, const NexthopAbilities& abili
 std::string mechanism_text(const DesiredGroup& group, const NexthopAbilities& abilities) {
   if (uses_nexthop_group(group, abilities)) return "resilient nexthop group";
   if (group.balance.mode == BalanceMode::hash) return "multipath route: balance.mode is hash";
-  return "multipath route: this kernel has no resilient nexthop groups (" + abilities.reason + ")";
+  return "multipath route: this kernel has no resilient nexthop groups, which came with Linux 5.13 "
+         "(" +
+         abilities.reason + ")";
 }
 
 std::map<std::string, std::set<std::string>> carrying(const Desired& desired,

@@ -58,7 +58,7 @@ Client Client::start_daemon(const Paths& paths) {
     if (auto client = connect(paths)) return *client;
     throw std::runtime_error("cannot start the daemon: `journalctl -u " + unit + "` tells why");
   }
-  make_dir(paths.runtime);
+  prepare_runtime_dir(paths.runtime);
   asio::io_context io;
   const Process daemon =
       launch_daemon(io.get_executor(), own_executable(),

@@ -1,9 +1,12 @@
 #include "orchestrator/daemon.hpp"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <sys/file.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -11,6 +14,7 @@
 #include <boost/asio/signal_set.hpp>
 #include <cstdio>
 #include <cstring>
+#include <functional>
 #include <optional>
 #include <stdexcept>
 #include <thread>
@@ -23,6 +27,15 @@
 namespace tunorch {
 namespace {
 
+/// A daemon that has just answered `down` may need a moment to be gone.
+bool in_a_second(const std::function<bool()>& locked) {
+  for (int tries = 0; tries < 50; ++tries) {
+    if (locked()) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  return false;
+}
+
 /// One daemon a network namespace: an abstract unix socket belongs to one (unix(7)), and the kernel
 /// lets go of it with the process, however that ends.
 class NamespaceLock {
@@ -33,17 +46,42 @@ class NamespaceLock {
     address.sun_family = AF_UNIX;
     std::memcpy(address.sun_path, name, sizeof name - 1);
     const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + sizeof name - 1);
-    // A daemon that has just answered `down` may need a moment to be gone.
-    for (int tries = 0; tries < 50; ++tries) {
-      if (::bind(socket_.get(), reinterpret_cast<const sockaddr*>(&address), size) == 0) return;
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    }
-    throw std::runtime_error(
-        "another tunorch daemon runs in this network namespace: one serves a node");
+    const auto bound = [&] {
+      return ::bind(socket_.get(), reinterpret_cast<const sockaddr*>(&address), size) == 0;
+    };
+    if (!in_a_second(bound))
+      throw std::runtime_error(
+          "another tunorch daemon runs in this network namespace: one serves a node, ask it with "
+          "`tunorch status` (and its --runtime-dir)");
   }
 
  private:
   routing::Fd socket_;
+};
+
+/// One daemon a runtime folder, also where the other is in another network namespace: it would take
+/// over the socket and write over the journal. The kernel lets go of a flock(2) with the process.
+class RuntimeLock {
+ public:
+  explicit RuntimeLock(const std::filesystem::path& dir) {
+    if (!in_a_second([&] { return take(dir); }))
+      throw std::runtime_error("another tunorch daemon uses the runtime folder " + dir.string() +
+                               ": give each node its own with --runtime-dir");
+  }
+
+ private:
+  /// The one before may remove the folder at the end of its `down`: a lock on that is none.
+  bool take(const std::filesystem::path& dir) {
+    prepare_runtime_dir(dir);
+    folder_ = routing::Fd(::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    struct stat locked {
+    }, there{};
+    return folder_.valid() && ::flock(folder_.get(), LOCK_EX | LOCK_NB) == 0 &&
+           ::fstat(folder_.get(), &locked) == 0 && ::stat(dir.c_str(), &there) == 0 &&
+           locked.st_dev == there.st_dev && locked.st_ino == there.st_ino;
+  }
+
+  routing::Fd folder_;
 };
 
 void log_to_stderr() {
@@ -63,6 +101,7 @@ void run_daemon(const Paths& paths) {
   needs_root();
   log_to_stderr();
   const NamespaceLock lock;
+  const RuntimeLock runtime(paths.runtime);
   ::signal(SIGPIPE, SIG_IGN);
   confine_daemon();
   boost::asio::io_context io(1);
@@ -94,6 +133,8 @@ bool run_down(const Paths& paths) {
   spdlog::set_default_logger(spdlog::stderr_logger_st("tunorch"));
   spdlog::set_level(spdlog::level::warn);
   const NamespaceLock lock;
+  std::optional<RuntimeLock> runtime;
+  if (std::filesystem::exists(paths.runtime)) runtime.emplace(paths.runtime);
   boost::asio::io_context io(1);
   Supervisor supervisor(io, paths, worker_executable());
   bool clean = true;

@@ -378,6 +378,11 @@ const DesiredGroup* Desired::find_group(const std::string& peer) const {
   return found == groups.end() ? nullptr : &*found;
 }
 
+bool Desired::needs_ipv6() const {
+  return std::ranges::any_of(addresses, [](const auto& one) { return one.prefix.v6; }) ||
+         std::ranges::any_of(routes, [](const auto& one) { return one.dst.v6; });
+}
+
 bool Desired::full_tunnel() const {
   return std::ranges::any_of(
       routes, [](const DesiredRoute& route) { return route.table == full_tunnel_table; });

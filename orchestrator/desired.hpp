@@ -100,6 +100,8 @@ struct Desired {
   const DesiredGroup* find_group(const std::string& peer) const;
   /// Whether everything without a better route goes into a bundle (a /0).
   bool full_tunnel() const;
+  /// Whether any address or route of it is an IPv6 one.
+  bool needs_ipv6() const;
 };
 
 /// Uids of the workers: one a link slot, from a range no distribution hands out

@@ -5,8 +5,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <sstream>
+#include <stdexcept>
 #include <system_error>
 
 #include "routing/fd.hpp"
@@ -86,6 +88,32 @@ void make_dir(const fs::path& dir) {
     fail("make folder", dir);
   }
   const routing::Fd mark(::open((dir / made_mark).c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+}
+
+void prepare_runtime_dir(const fs::path& dir) {
+  const auto refuse = [&](const std::string& why) {
+    throw std::runtime_error("cannot use the runtime folder " + dir.string() + ": " + why +
+                             ", or choose another with --runtime-dir");
+  };
+  try {
+    make_dir(dir);
+  } catch (const std::system_error& error) {
+    refuse(std::string(error.what()) + ": make it there");
+  }
+  struct stat entry {
+  }, folder{};
+  if (::lstat(dir.c_str(), &entry) != 0 || ::stat(dir.c_str(), &folder) != 0)
+    refuse(std::string(std::strerror(errno)) +
+           (S_ISLNK(entry.st_mode) ? ", it is a link to nowhere: remove it" : ": make it"));
+  if (!S_ISDIR(folder.st_mode)) refuse("it is not a folder: remove it");
+  for (const struct stat& one : {entry, folder})
+    if (one.st_uid != 0)
+      refuse("it belongs to user " + std::to_string(one.st_uid) +
+             ", who could put files in place of ours: `chown -h root:root` it");
+  if ((folder.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+    refuse("others may write there, and could put files in place of ours: `chmod go-w` it");
+  if (::access(dir.c_str(), W_OK | X_OK) != 0)
+    refuse(std::string(std::strerror(errno)) + ": make it writable");
 }
 
 void remove_made_dir(const fs::path& dir) {

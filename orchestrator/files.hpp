@@ -47,4 +47,8 @@ std::optional<std::string> read_text(const std::filesystem::path& file);
 void make_dir(const std::filesystem::path& dir);
 void remove_made_dir(const std::filesystem::path& dir);
 
+/// Makes it, and throws in words where others could put files of theirs into it, or we could not:
+/// not a folder, not root's own, writable by others, on a read-only file system.
+void prepare_runtime_dir(const std::filesystem::path& dir);
+
 }  // namespace tunorch

@@ -5,7 +5,9 @@
 #include <set>
 #include <stdexcept>
 #include <system_error>
+#include <utility>
 
+#include "orchestrator/neighbours.hpp"
 #include "routing/tun.hpp"
 
 namespace tunorch {
@@ -66,7 +68,9 @@ Observed Kernel::observe(const Desired& desired) {
     if (observed.sysctls.contains(key)) observed.sysctls[key].writable = false;
 
   const auto marked = netlink_.addresses();
+  // Without marks, before Linux 5.18, what is on a device of ours counts as ours.
   const auto on_our_device = [&](const Address& address) {
+    if (!marked.empty()) return false;
     const auto link = std::ranges::find(observed.links, address.dev, &routing::Link::name);
     return link != observed.links.end() && is_our_alias(link->alias);
   };
@@ -79,10 +83,22 @@ Observed Kernel::observe(const Desired& desired) {
   }
   std::set<Prefix> wanted;
   for (const DesiredRoute& route : desired.routes) wanted.insert(route.dst);
+  const std::set<std::uint32_t> own = own_tables(desired);
+  observed.other_rules = netlink_.other_rules();
+  std::set<std::pair<bool, std::uint32_t>> shadowing;  // IPv6?, table
+  for (const routing::OtherRule& rule : observed.other_rules)
+    if (may_shadow(desired, rule)) shadowing.insert({rule.v6, rule.table});
+  // One a table says enough, and they may have a million.
+  const auto is_example = [&](const Route& route) {
+    return shadowing.contains({route.dst.v6, route.table}) &&
+           std::ranges::any_of(wanted,
+                               [&](const Prefix& dst) { return overlap(dst, route.dst); }) &&
+           shadowing.erase({route.dst.v6, route.table}) != 0;
+  };
   for (Route& route : netlink_.routes(every_table)) {
     if (route.protocol == protocol_)
       observed.carriage.routes.push_back(std::move(route));
-    else if (wanted.contains(route.dst))
+    else if (wanted.contains(route.dst) || own.contains(route.table) || is_example(route))
       observed.foreign_routes.push_back(std::move(route));
   }
   observed.carriage.rules = netlink_.rules();

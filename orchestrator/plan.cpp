@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <set>
 
+#include "orchestrator/neighbours.hpp"
+
 namespace tunorch {
 namespace {
 
@@ -57,7 +59,11 @@ void plan_sysctl(const DesiredSysctl& wanted, const Observed& observed, Plan& pl
   if (found == observed.sysctls.end() || !found->second.value) {
     const std::string text = fmt::format("sysctl {} does not exist here", key);
     if (wanted.required && !key.starts_with("net.ipv6."))
-      plan.conflicts.push_back(text + ": this kernel lacks what tunorch needs");
+      plan.conflicts.push_back(
+          text + (key == "net.ipv4.fib_multipath_hash_policy"
+                      ? ": this kernel cannot spread flows over several devices; it needs "
+                        "CONFIG_IP_ROUTE_MULTIPATH=y, and Linux 4.12 or later"
+                      : ": this kernel lacks what tunorch needs"));
     else
       plan.notes.push_back(text + ": left alone");
     return;
@@ -102,8 +108,8 @@ void plan_sysctl_restores(const Desired& desired, const Observed& observed, Plan
 
 void plan_tuns(const Desired& desired, const Observed& observed, Plan& plan) {
   for (const DesiredTunnel& tunnel : desired.tunnels) {
+    if (name_taken(observed, tunnel)) continue;
     const Link* link = find_link(observed, tunnel.name);
-    if (link && link->alias != tunnel.tun.alias) continue;  // a conflict, see find_conflicts()
     if (!link) {
       plan.steps.push_back(TunStep{std::nullopt, tunnel.tun});
     } else {
@@ -147,7 +153,8 @@ void plan_tun_removals(const Desired& desired, const Observed& observed, Plan& p
 
 void plan_addresses(const Desired& desired, const Observed& observed, Plan& plan) {
   for (const Address& address : desired.addresses)
-    if (std::ranges::find(observed.addresses, address) == observed.addresses.end())
+    if (std::ranges::find(observed.addresses, address) == observed.addresses.end() &&
+        !address_taken(desired, observed, address))
       plan.steps.push_back(AddressStep{std::nullopt, address});
 }
 
@@ -158,7 +165,7 @@ void plan_address_removals(const Desired& desired, const Observed& observed, Pla
 }
 
 void plan_nft_table(const Desired& desired, const Observed& observed, Plan& plan) {
-  if (desired.nft_table && desired.nft_table != observed.nft_table)
+  if (desired.nft_table && desired.nft_table != observed.nft_table && !observed.foreign_nft_table)
     plan.steps.push_back(NftTableStep{observed.nft_table, desired.nft_table});
 }
 
@@ -186,6 +193,8 @@ void plan_workers(const Desired& desired, const Observed& observed, Plan& plan) 
     const WorkerRef wanted = worker_ref(tunnel);
     const auto found = observed.workers.find(tunnel.name);
     const ObservedWorker now = found == observed.workers.end() ? ObservedWorker{} : found->second;
+    if (now.state == WorkerState::stopped && name_taken(observed, tunnel))
+      continue;  // it would attach to somebody else's device
     if (now.state == WorkerState::stopped)
       plan.steps.push_back(WorkerStep{std::nullopt, wanted});
     else if ((now.state == WorkerState::running || now.state == WorkerState::starting) &&
@@ -202,51 +211,6 @@ void plan_worker_removals(const Desired& desired, const Observed& observed, Plan
       plan.steps.push_back(WorkerStep{WorkerRef{tunnel, worker.digest, ""}, std::nullopt});
 }
 
-// ---- conflicts ----
-
-void find_conflicts(const Desired& desired, const Observed& observed, Plan& plan) {
-  const Link* lo = find_link(observed, "lo");
-  if (!desired.cluster.empty() && lo && !lo->admin_up)
-    plan.conflicts.push_back(
-        "lo is down in this network namespace, and inner addresses live on it: ip link set lo up");
-  for (const DesiredTunnel& tunnel : desired.tunnels) {
-    const Link* link = find_link(observed, tunnel.name);
-    if (!link || link->alias == tunnel.tun.alias) continue;
-    plan.conflicts.push_back(
-        is_our_alias(link->alias)
-            ? fmt::format("device {} belongs to another cluster here ({}): run `tunorch down` "
-                          "first",
-                          tunnel.name, link->alias)
-            : fmt::format("device {} exists and is not ours: remove it, or rename the bundle",
-                          tunnel.name));
-  }
-  for (const Address& address : desired.addresses) {
-    const auto same = [&](const Address& other) {
-      return other.prefix.address_text() == address.prefix.address_text();
-    };
-    const auto found = std::ranges::find_if(observed.foreign_addresses, same);
-    if (found != observed.foreign_addresses.end())
-      plan.conflicts.push_back(fmt::format(
-          "address {} is already on {} and is not ours: remove it there, or choose another",
-          found->prefix.text(), found->dev));
-  }
-  if (desired.nft_table && observed.foreign_nft_table)
-    plan.conflicts.push_back(
-        "nftables has a table `inet tunorch` that is not ours: nft delete table inet tunorch, or "
-        "give it another name");
-  // What is not ours and has the very place of one of our routes.
-  if (observed.foreign_routes.empty()) return;
-  const std::vector<Route> places = route_places(desired);
-  for (const Route& foreign : observed.foreign_routes)
-    for (const Route& route : places)
-      if (route.dst == foreign.dst && route.metric == foreign.metric &&
-          route.table == foreign.table)
-        plan.conflicts.push_back(
-            fmt::format("a route that is not ours holds {}: {} (protocol {}): remove it, or give "
-                        "it another metric",
-                        foreign.dst.text(), foreign.text(), foreign.protocol));
-}
-
 }  // namespace
 
 bool is_our_alias(const std::string& alias) {
@@ -258,6 +222,7 @@ std::vector<std::string> sysctl_keys(const Desired& desired,
   std::vector<std::string> keys;
   for (const DesiredSysctl& wanted : all_sysctls(desired, ra_devices))
     keys.push_back(wanted.setting.key);
+  if (desired.needs_ipv6()) keys.push_back(lo_ipv6_off);
   return keys;
 }
 
@@ -274,7 +239,7 @@ std::vector<Step> make_carriage_plan(const Desired& desired, const Observed& obs
   CarriageSteps steps =
       plan_carriage(observed.carriage, wanted_carriage(desired, observed, health));
   std::ranges::move(steps.removals, std::back_inserter(steps.additions));
-  return std::move(steps.additions);
+  return feasible(std::move(steps.additions), observed);
 }
 
 Plan make_plan(const Desired& desired, const Observed& observed, const HealthTable& health) {
@@ -286,9 +251,10 @@ Plan make_plan(const Desired& desired, const Observed& observed, const HealthTab
     plan.steps.insert(plan.steps.begin(), misfits.begin(), misfits.end());
     return plan;
   }
-  find_conflicts(desired, observed, plan);
-  CarriageSteps carriage =
-      plan_carriage(observed.carriage, wanted_carriage(desired, observed, health));
+  plan.conflicts = find_conflicts(desired, observed);
+  const Carriage wanted = wanted_carriage(desired, observed, health);
+  plan.notes = neighbour_notes(desired, observed, wanted.rules);
+  CarriageSteps carriage = plan_carriage(observed.carriage, wanted);
   plan_sysctls(desired, observed, plan);
   plan_tuns(desired, observed, plan);
   plan_addresses(desired, observed, plan);
@@ -302,6 +268,7 @@ Plan make_plan(const Desired& desired, const Observed& observed, const HealthTab
   plan_address_removals(desired, observed, plan);
   plan_tun_removals(desired, observed, plan);
   plan_sysctl_restores(desired, observed, plan);
+  plan.steps = feasible(std::move(plan.steps), observed);
   return plan;
 }
 

@@ -33,7 +33,9 @@ struct Observed {
   std::vector<SysctlSetting> journal;
   std::vector<routing::Address> addresses, foreign_addresses;
   Carriage carriage;
-  std::vector<routing::Route> foreign_routes;  // to a wanted prefix
+  /// To a wanted prefix; in a table of ours; and one of each table that may answer before ours.
+  std::vector<routing::Route> foreign_routes;
+  std::vector<routing::OtherRule> other_rules;
   routing::NexthopAbilities abilities;
   std::optional<routing::NftTable> nft_table;
   bool foreign_nft_table = false;       // of our table's name
@@ -43,7 +45,7 @@ struct Observed {
 
 struct Plan {
   std::vector<Step> steps;
-  std::vector<std::string> conflicts;  // foreign objects in the way: nothing may be done
+  std::vector<std::string> conflicts;  // what is in the way; there are no steps for what it holds
   std::vector<std::string> notes;      // wishes that cannot be had here, and why
 
   bool empty() const { return steps.empty() && conflicts.empty(); }
@@ -63,6 +65,9 @@ void record(Observed& observed, const Step& step);
 
 /// Every tunnel up towards every peer: shows what the routes will be.
 HealthTable all_up(const Desired& desired);
+
+/// 1 where an IPv6 address on lo would be refused; absent where the kernel has no IPv6.
+inline constexpr const char* lo_ipv6_off = "net.ipv6.conf.lo.disable_ipv6";
 
 /// The settings a plan for `desired` must know the values of.
 std::vector<std::string> sysctl_keys(const Desired& desired,

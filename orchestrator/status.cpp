@@ -83,7 +83,7 @@ std::string bundle_state(const json& tunnels, const json& peers, std::size_t liv
 }  // namespace
 
 json make_status(const Standing& standing) {
-  const auto& [desired, observed, node, workers, drains, packets, problem] = standing;
+  const auto& [desired, observed, node, workers, drains, packets, problem, conflicts] = standing;
   json status{{"cluster", desired.cluster}, {"node", node}, {"bundles", json::array()}};
   if (!problem.empty()) status["problem"] = problem;
   status["daemon"] = {{"pid", ::getpid()}, {"confinement", confinement_status(::getpid())}};
@@ -94,6 +94,7 @@ json make_status(const Standing& standing) {
                                                  *desired.certificate_expires)))},
         {"warning", expiry_words(node, *desired.certificate_expires, now)}};
   }
+  if (!conflicts.empty()) status["conflicts"] = conflicts;
   const auto carry = carrying(desired, observed.carriage);
   for (const DesiredBundle& bundle : desired.bundles) {
     json tunnels = json::array(), peers = json::array();
@@ -204,6 +205,8 @@ std::string status_table(const json& status) {
                                  status.at("node").get<std::string>());
   if (status.contains("certificate") && status["certificate"]["warning"] != "")
     text += status["certificate"]["warning"].get<std::string>() + "\n";
+  for (const json& conflict : status.value("conflicts", json::array()))
+    text += "in the way: " + conflict.get<std::string>() + "\n";
   for (const json& bundle : status.at("bundles")) {
     text += fmt::format("\nbundle {} ({}): {}, {} of {} tunnels live\n",
                         bundle.at("name").get<std::string>(), bundle.at("role").get<std::string>(),

@@ -23,7 +23,8 @@ struct Standing {
   /// By peer, then by tunnel: packets since the group was last changed. Empty where the kernel does
   /// not count them.
   std::map<std::string, std::map<std::string, std::uint64_t>> packets;
-  const std::string& problem;  // why what was applied is not in force; empty: it is
+  const std::string& problem;                 // why what was applied is not in force; empty: it is
+  const std::vector<std::string>& conflicts;  // what is in the way of parts of it
 };
 
 nlohmann::json make_status(const Standing& standing);

@@ -126,7 +126,6 @@ void Supervisor::use_protocol(std::uint8_t protocol) {
 }
 
 void Supervisor::resume() {
-  make_dir(host_.paths.runtime);
   watchdog_.emplace(watchdog_limit);
   applied_ = load_applied(host_.paths);
   Desired wanted;
@@ -382,8 +381,7 @@ void Supervisor::change_carriage() {
 void Supervisor::mend() {
   note_workers(observed_);
   const Plan plan = make_plan(desired_, observed_, health());
-  for (const std::string& conflict : plan.conflicts) spdlog::error("conflict: {}", conflict);
-  if (!plan.conflicts.empty()) return;
+  note_neighbours(plan);
   for (const Step& step : plan.steps) {
     const auto* start = std::get_if<WorkerStep>(&step);
     if (!start || start->before) {

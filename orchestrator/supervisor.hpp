@@ -141,6 +141,7 @@ class Supervisor final : public TunnelWorker::Owner {
   /// Without a time: after something failed.
   void look_again(milliseconds after = milliseconds(50));
   void look_at_kernel();
+  void note_neighbours(const Plan& plan);
   void watch_kernel();
   void perform(const Desired& desired, const Step& step);
   void perform_worker(const Desired& desired, const WorkerStep& step);
@@ -162,7 +163,8 @@ class Supervisor final : public TunnelWorker::Owner {
   std::optional<routing::NetlinkMonitor> monitor_;
   std::optional<boost::asio::posix::stream_descriptor> monitor_watch_;
   std::optional<Applied> applied_;
-  std::string load_problem_;  // why that is not in force; empty: it is
+  std::string load_problem_;                    // why that is not in force; empty: it is
+  std::vector<std::string> conflicts_, notes_;  // as of the last plan
   Desired desired_;
   Observed observed_;
   std::map<std::string, std::unique_ptr<TunnelWorker>> workers_;

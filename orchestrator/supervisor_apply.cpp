@@ -91,6 +91,8 @@ void Supervisor::apply(const Applied& applied, const Desired& wanted, const Say&
     desired_ = wanted;
     applied_ = applied;
     load_problem_.clear();
+    conflicts_.clear();
+    notes_ = plan.notes;
     for (const DesiredTunnel& tunnel : desired_.tunnels)
       if (worker(tunnel).engine() == tunnel.engine) worker(tunnel).configure(tunnel);
     verify(desired_);

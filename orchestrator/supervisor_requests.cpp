@@ -44,9 +44,9 @@ void Supervisor::handle(const json& request, const Client& client) {
           client->send({{"done", problems.empty()}, {"problems", problems}, {"node", node}});
         });
   } catch (const ConfigError& error) {
-    client->send({{"error", error.what()}, {"kind", "config"}});
+    client->send({{"error", error.what()}, {"kind", "config"}, {"idle", !applied_}});
   } catch (const std::exception& error) {
-    client->send({{"error", error.what()}});
+    client->send({{"error", error.what()}, {"idle", !applied_}});
   }
 }
 
@@ -61,7 +61,7 @@ void Supervisor::handle_status(const Client& client) {
           for (const auto& [id, count] : kernel_->netlink().group_packets(now.id))
             packets[group.peer][tunnel_of[id]] = count;
   client->send(make_status({desired_, observed_, host_.paths.node, workers_, drains_,
-                            std::move(packets), load_problem_}));
+                            std::move(packets), load_problem_, conflicts_}));
 }
 
 void Supervisor::handle_events(const json& request, const Client& client) {

@@ -161,6 +161,21 @@ void Supervisor::look_again(milliseconds after) {
   });
 }
 
+/// Once, when they turn up; the plan has no steps for what is in somebody else's way.
+void Supervisor::note_neighbours(const Plan& plan) {
+  const auto is_new = [](const std::vector<std::string>& before, const std::string& words) {
+    return std::ranges::find(before, words) == before.end();
+  };
+  for (const std::string& conflict : plan.conflicts)
+    if (is_new(conflicts_, conflict)) events_.add({"conflict", "", "", conflict});
+  for (const std::string& conflict : conflicts_)
+    if (is_new(plan.conflicts, conflict)) events_.add({"conflict_over", "", "", conflict});
+  for (const std::string& note : plan.notes)
+    if (is_new(notes_, note)) spdlog::warn("note: {}", note);
+  conflicts_ = plan.conflicts;
+  notes_ = plan.notes;
+}
+
 void Supervisor::look_at_kernel() {
   last_look_ = Clock::now();
   try {

@@ -148,11 +148,12 @@ int apply_verb(const VerbOptions& options) {
   request["timeout_ms"] = options.timeout.count();
   request["wait_peers"] = options.wait_peers;
   request["confirm_ms"] = options.confirm.count();
-  bool failed = false, healthy = false;
+  bool failed = false, healthy = false, idle = false;
   std::size_t steps = 0;
   client->ask(request, [&](const json& line) {
     if (line.contains("error")) {
       failed = true;
+      idle = line.value("idle", true);
       print_answered_error(line);
     } else if (line.contains("step")) {
       ++steps;
@@ -164,7 +165,7 @@ int apply_verb(const VerbOptions& options) {
     }
   });
   if (failed) {
-    if (started) down_verb(options);  // leave no daemon behind that serves nothing
+    if (started && idle) down_verb(options);  // leave no daemon behind that serves nothing
     return 1;
   }
   if (steps == 0) print("nothing to do: the node is as the file says");

@@ -3,12 +3,14 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace tunorch::routing {
 
 /// Any network device (ip-link(8)).
 struct Link {
   std::string name;
+  std::vector<std::string> alt_names;  // IFLA_ALT_IFNAME: a TUN can have none of these either
   int index = 0;
   std::string alias;
   std::string kind;  // IFLA_INFO_KIND: "tun", "veth", …; empty for real hardware and lo

@@ -14,6 +14,7 @@
 #include <system_error>
 #include <tuple>
 
+#include "routing/netlink_link.hpp"
 #include "routing/netlink_nexthop.hpp"
 #include "routing/netlink_route.hpp"
 #include "routing/netlink_rule.hpp"
@@ -56,59 +57,6 @@ auto list(NetlinkSocket& socket, const Message& message, const std::string& what
 }
 
 // ---- links
-
-using LinkAttributes = std::array<nlattr*, IFLA_MAX + 1>;
-
-std::string text_of(const nlattr* attribute) {
-  return attribute ? nla_get_string(attribute) : std::string();
-}
-
-unsigned number_of(const nlattr* attribute) {
-  return attribute ? nla_get_u32(attribute) : 0;
-}
-
-void parse_kind(nlattr* link_info, Link& link) {
-  std::array<nlattr*, IFLA_INFO_MAX + 1> attributes{};
-  if (!link_info || nla_parse_nested(attributes.data(), IFLA_INFO_MAX, link_info, nullptr) < 0)
-    return;
-  link.kind = text_of(attributes[IFLA_INFO_KIND]);
-  std::array<nlattr*, IFLA_TUN_MAX + 1> tun{};
-  if (link.kind != "tun" || !attributes[IFLA_INFO_DATA] ||
-      nla_parse_nested(tun.data(), IFLA_TUN_MAX, attributes[IFLA_INFO_DATA], nullptr) < 0)
-    return;
-  link.multi_queue = tun[IFLA_TUN_MULTI_QUEUE] && nla_get_u8(tun[IFLA_TUN_MULTI_QUEUE]) != 0;
-}
-
-std::optional<Link> parse_link(nlmsghdr* header) {
-  LinkAttributes attributes{};
-  if (nlmsg_parse(header, sizeof(ifinfomsg), attributes.data(), IFLA_MAX, nullptr) < 0)
-    return std::nullopt;
-  const auto* info = static_cast<const ifinfomsg*>(nlmsg_data(header));
-  Link link;
-  link.name = text_of(attributes[IFLA_IFNAME]);
-  link.index = info->ifi_index;
-  link.alias = text_of(attributes[IFLA_IFALIAS]);
-  parse_kind(attributes[IFLA_LINKINFO], link);
-  link.mtu = number_of(attributes[IFLA_MTU]);
-  link.txqueuelen = number_of(attributes[IFLA_TXQLEN]);
-  link.admin_up = (info->ifi_flags & IFF_UP) != 0;
-  link.carrier = attributes[IFLA_CARRIER] && nla_get_u8(attributes[IFLA_CARRIER]) != 0;
-  return link;
-}
-
-void parse_activity(nlmsghdr* header, LinkActivity& activity) {
-  LinkAttributes attributes{};
-  if (nlmsg_parse(header, sizeof(ifinfomsg), attributes.data(), IFLA_MAX, nullptr) < 0) return;
-  activity.carrier = attributes[IFLA_CARRIER] && nla_get_u8(attributes[IFLA_CARRIER]) != 0;
-  rtnl_link_stats64 stats{};
-  if (!attributes[IFLA_STATS64]) return;
-  std::memcpy(&stats, nla_data(attributes[IFLA_STATS64]),
-              std::min(sizeof stats, static_cast<std::size_t>(nla_len(attributes[IFLA_STATS64]))));
-  activity.rx_packets = stats.rx_packets;
-  activity.tx_packets = stats.tx_packets;
-  activity.rx_bytes = stats.rx_bytes;
-  activity.tx_bytes = stats.tx_bytes;
-}
 
 // By name, not index: no look-up that could be stale when the message arrives. RTM_SETLINK never
 // makes a device, as RTM_NEWLINK could.
@@ -189,13 +137,20 @@ struct Netlink::State {
   std::vector<Route> list_routes(int family, std::uint32_t table) {
     try {
       return list(socket, dump_routes_message(family, table), "routes",
-                  [&](nlmsghdr* header) { return parse_route(header, table); });
+                  [&](nlmsghdr* header) -> std::optional<Route> {
+                    // Without IPv6 the kernel answers with the other families' (rtnl_dump_all).
+                    auto route = parse_route(header, table);
+                    return route && route->dst.v6 == (family == AF_INET6) ? route : std::nullopt;
+                  });
     } catch (const std::system_error& error) {
       // The kernel makes a table with its first route (fib_new_table): none is an empty one.
       if (error.code() == std::errc::no_such_file_or_directory) return {};
       throw;
     }
   }
+
+  template <class Parse>
+  auto list_rules(Parse parse);
 
   std::optional<Route> find_in_the_way(const Route& route) {
     for (const Route& other : list_routes(route.dst.v6 ? AF_INET6 : AF_INET, route.table))
@@ -273,7 +228,9 @@ void Netlink::set_no_link_local(const std::string& dev) {
   check(nla_put_u8(message.get(), IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE));
   nla_nest_end(message.get(), ipv6);
   nla_nest_end(message.get(), families);
-  state_->perform(message, "turn off link-local addresses of " + dev);
+  const Answer answer = state_->socket.request(message.get());
+  if (answer.error == EAFNOSUPPORT) return;  // no IPv6 in this kernel: no such addresses
+  if (!answer.ok()) fail("turn off link-local addresses of " + dev, answer);
 }
 
 void Netlink::set_up(const std::string& dev) {
@@ -431,19 +388,38 @@ std::map<std::uint32_t, std::uint64_t> Netlink::group_packets(std::uint32_t grou
 
 // ---- rules
 
-std::vector<Rule> Netlink::rules() {
-  std::vector<Rule> all;
-  for (const int family : {AF_INET, AF_INET6})
-    std::ranges::move(list(state_->socket, dump_rules_message(family), "rules",
-                           [&](nlmsghdr* header) { return parse_rule(header, state_->protocol); }),
-                      std::back_inserter(all));
+template <class Parse>
+auto Netlink::State::list_rules(Parse parse) {
+  std::vector<typename decltype(parse(nullptr))::value_type> all;
+  for (const int family : {AF_INET, AF_INET6}) try {
+      std::ranges::move(list(socket, dump_rules_message(family), "rules", parse),
+                        std::back_inserter(all));
+    } catch (const std::system_error& error) {
+      // A kernel without IPv6 or without policy rules has none.
+      if (error.code().value() != EAFNOSUPPORT && error.code().value() != EOPNOTSUPP) throw;
+    }
   std::ranges::sort(all);
   return all;
 }
 
+std::vector<Rule> Netlink::rules() {
+  return state_->list_rules([&](nlmsghdr* header) { return parse_rule(header, state_->protocol); });
+}
+
+std::vector<OtherRule> Netlink::other_rules() {
+  return state_->list_rules(
+      [&](nlmsghdr* header) { return parse_other_rule(header, state_->protocol); });
+}
+
 void Netlink::add_rule(const Rule& rule) {
-  state_->perform(rule_message(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, rule, state_->protocol),
-                  "add rule " + rule.text());
+  Answer answer = state_->socket.request(
+      rule_message(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, rule, state_->protocol).get());
+  if (answer.ok()) return;
+  if (answer.error == EOPNOTSUPP || answer.error == EAFNOSUPPORT)
+    answer.reason =
+        "this kernel has no policy rules: it needs CONFIG_IP_MULTIPLE_TABLES and "
+        "CONFIG_IPV6_MULTIPLE_TABLES, or a file without a /0 and without `policy`";
+  fail("add rule " + rule.text(), answer);
 }
 
 void Netlink::delete_rule(const Rule& rule) {

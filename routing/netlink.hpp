@@ -89,6 +89,8 @@ class Netlink {
 
   /// Rules of ours (FRA_PROTOCOL), both families, sorted.
   std::vector<Rule> rules();
+  /// Everybody else's, both families, sorted.
+  std::vector<OtherRule> other_rules();
   void add_rule(const Rule& rule);
   void delete_rule(const Rule& rule);
 

@@ -18,6 +18,20 @@ void check(int libnl_result) {
   if (libnl_result < 0) throw std::bad_alloc();  // the nla_put family fails only for want of room
 }
 
+std::optional<Prefix> prefix_of(const nlattr* bytes, std::uint8_t length, bool v6) {
+  if (!bytes) return std::nullopt;
+  Prefix prefix;
+  prefix.v6 = v6;
+  prefix.length = length;
+  std::memcpy(prefix.bytes.data(), nla_data(bytes),
+              std::min<std::size_t>(static_cast<std::size_t>(nla_len(bytes)), 16));
+  return prefix;
+}
+
+std::uint8_t protocol_of(const nlattr* attribute) {
+  return attribute ? nla_get_u8(attribute) : 0;
+}
+
 }  // namespace
 
 Message rule_message(int type, int flags, const Rule& rule, std::uint8_t protocol) {
@@ -55,20 +69,13 @@ std::optional<Rule> parse_rule(nlmsghdr* header, std::uint8_t protocol) {
   std::array<nlattr*, FRA_MAX + 1> attributes{};
   if (nlmsg_parse(header, sizeof(fib_rule_hdr), attributes.data(), FRA_MAX, nullptr) < 0)
     return std::nullopt;
-  if (!attributes[FRA_PROTOCOL] || nla_get_u8(attributes[FRA_PROTOCOL]) != protocol)
-    return std::nullopt;
+  if (protocol_of(attributes[FRA_PROTOCOL]) != protocol) return std::nullopt;
   const auto* info = static_cast<const fib_rule_hdr*>(nlmsg_data(header));
   Rule rule;
   rule.v6 = info->family == AF_INET6;
   rule.table = attributes[FRA_TABLE] ? nla_get_u32(attributes[FRA_TABLE]) : info->table;
   if (attributes[FRA_PRIORITY]) rule.preference = nla_get_u32(attributes[FRA_PRIORITY]);
-  if (const nlattr* source = attributes[FRA_SRC]) {
-    rule.from.emplace();
-    rule.from->v6 = rule.v6;
-    rule.from->length = info->src_len;
-    std::memcpy(rule.from->bytes.data(), nla_data(source),
-                std::min<std::size_t>(static_cast<std::size_t>(nla_len(source)), 16));
-  }
+  rule.from = prefix_of(attributes[FRA_SRC], info->src_len, rule.v6);
   if (attributes[FRA_FWMARK]) rule.fwmark = nla_get_u32(attributes[FRA_FWMARK]);
   if (const nlattr* uids = attributes[FRA_UID_RANGE];
       uids && nla_len(uids) >= static_cast<int>(sizeof(fib_rule_uid_range))) {
@@ -82,6 +89,31 @@ std::optional<Rule> parse_rule(nlmsghdr* header, std::uint8_t protocol) {
     if (const auto length = static_cast<int>(nla_get_u32(attributes[FRA_SUPPRESS_PREFIXLEN]));
         length >= 0)
       rule.suppress_prefixlength = length;
+  return rule;
+}
+
+std::optional<OtherRule> parse_other_rule(nlmsghdr* header, std::uint8_t protocol) {
+  std::array<nlattr*, FRA_MAX + 1> attributes{};
+  if (nlmsg_parse(header, sizeof(fib_rule_hdr), attributes.data(), FRA_MAX, nullptr) < 0)
+    return std::nullopt;
+  const auto* info = static_cast<const fib_rule_hdr*>(nlmsg_data(header));
+  OtherRule rule;
+  rule.protocol = protocol_of(attributes[FRA_PROTOCOL]);
+  if (rule.protocol == protocol) return std::nullopt;
+  rule.v6 = info->family == AF_INET6;
+  if (info->action == FR_ACT_TO_TBL)
+    rule.table = attributes[FRA_TABLE] ? nla_get_u32(attributes[FRA_TABLE]) : info->table;
+  if (attributes[FRA_PRIORITY]) rule.preference = nla_get_u32(attributes[FRA_PRIORITY]);
+  rule.from = prefix_of(attributes[FRA_SRC], info->src_len, rule.v6);
+  rule.to = prefix_of(attributes[FRA_DST], info->dst_len, rule.v6);
+  rule.narrow = info->tos != 0 || (info->flags & FIB_RULE_INVERT) != 0;
+  for (const int selector :
+       {FRA_IIFNAME, FRA_OIFNAME, FRA_FWMARK, FRA_TUN_ID, FRA_L3MDEV, FRA_UID_RANGE, FRA_IP_PROTO,
+        FRA_SPORT_RANGE, FRA_DPORT_RANGE, FRA_SUPPRESS_IFGROUP})
+    rule.narrow = rule.narrow || attributes[static_cast<std::size_t>(selector)];
+  // -1: nothing is suppressed (net/core/fib_rules.c, fib_nl_fill_rule)
+  if (const nlattr* length = attributes[FRA_SUPPRESS_PREFIXLEN])
+    rule.narrow = rule.narrow || static_cast<int>(nla_get_u32(length)) >= 0;
   return rule;
 }
 

@@ -1,7 +1,9 @@
 #include "routing/nft.hpp"
 
+#include <linux/netlink.h>
 #include <net/if.h>
 #include <nftables/libnftables.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -9,6 +11,8 @@
 #include <nlohmann/json.hpp>
 #include <string_view>
 #include <system_error>
+
+#include "routing/fd.hpp"
 
 namespace tunorch::routing {
 
@@ -22,13 +26,23 @@ struct FreeContext {
 using Context = std::unique_ptr<nft_ctx, FreeContext>;
 
 constexpr std::string_view table_name = "tunorch";
+constexpr const char* needs =
+    " (`modprobe nf_tables`: CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET of the kernel, "
+    "CONFIG_NFT_MASQ for `masquerade`)";
 
 [[noreturn]] void fail(int error, const std::string& what) {
   throw std::system_error(error, std::generic_category(), "cannot " + what);
 }
 
+// libnftables ends the process where it gets no socket (src/mnl.c, nft_mnl_socket_open).
+bool has_netfilter() {
+  const Fd probe(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER));
+  return probe.valid();
+}
+
 // Buffered, so that libnftables prints nothing itself.
 Context make_context() {
+  if (!has_netfilter()) fail(errno, std::string("open nftables") + needs);
   Context context(nft_ctx_new(NFT_CTX_DEFAULT));
   if (!context || nft_ctx_buffer_output(context.get()) != 0 ||
       nft_ctx_buffer_error(context.get()) != 0)
@@ -43,12 +57,19 @@ std::string first_line(std::string text) {
   return text.starts_with(error_prefix) ? text.substr(error_prefix.size()) : text;
 }
 
+// What a kernel without nf_tables says (net/netfilter/nfnetlink.c, nfnetlink_rcv_msg and _batch).
+bool lacks_nftables(int error) {
+  return error == EOPNOTSUPP || error == EINVAL || error == EPROTONOSUPPORT ||
+         error == EAFNOSUPPORT;
+}
+
 void run(const Context& context, const std::string& commands, const std::string& what) {
   errno = 0;
   if (nft_run_cmd_from_buffer(context.get(), commands.c_str()) == 0) return;
   // libnftables has no error codes. It leaves errno as the last failed call set it, if one did.
   const int error = errno != 0 ? errno : EIO;
-  fail(error, what + " (" + first_line(nft_ctx_get_error_buffer(context.get())) + ')');
+  fail(error, what + " (" + first_line(nft_ctx_get_error_buffer(context.get())) + ')' +
+                  (lacks_nftables(error) ? needs : ""));
 }
 
 json run_json(const std::string& command) {
@@ -191,7 +212,13 @@ std::string NftTable::text() const {
 }
 
 std::optional<NftTable> read_nft_table() {
-  if (!has_table()) return std::nullopt;
+  try {
+    if (!has_netfilter() || !has_table()) return std::nullopt;
+  } catch (const std::system_error& error) {
+    // What a kernel cannot have is not there; to write it is what fails.
+    if (lacks_nftables(error.code().value())) return std::nullopt;
+    throw;
+  }
   return parse_table(run_json("list table inet tunorch")).value_or(NftTable{});
 }
 

@@ -21,4 +21,13 @@ std::string Rule::text() const {
   return text;
 }
 
+std::string OtherRule::text() const {
+  std::string text = (v6 ? "-6 pref " : "-4 pref ") + std::to_string(preference);
+  text += " from " + (from ? from->text() : "all");
+  if (to) text += " to " + to->text();
+  if (narrow) text += " …";
+  if (table != 0) text += " lookup " + (table == 254 ? "main" : std::to_string(table));
+  return text + " (protocol " + std::to_string(protocol) + ")";
+}
+
 }  // namespace tunorch::routing

@@ -25,4 +25,18 @@ struct Rule {
   std::string text() const;
 };
 
+/// A rule of somebody else's, as far as it can concern ours.
+struct OtherRule {
+  bool v6 = false;
+  std::uint32_t preference = 0;
+  std::uint32_t table = 0;  // 0: it names none
+  std::optional<Prefix> from = {}, to = {};
+  bool narrow = false;  // holds for some packets or routes only, by more than from and to
+  std::uint8_t protocol = 0;
+
+  auto operator<=>(const OtherRule&) const = default;
+  /// "-4 pref 100 from all to 10.0.0.0/8 … lookup 100 (protocol 3)"
+  std::string text() const;
+};
+
 }  // namespace tunorch::routing

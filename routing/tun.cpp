@@ -39,7 +39,11 @@ ifreq request_for(const std::string& name, int flags) {
 // The device belongs to the network namespace of this open(), not of the attach (tun_chr_open).
 Fd open_clone_device() {
   Fd fd(::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
-  if (!fd.valid()) fail(errno, "open /dev/net/tun");
+  if (!fd.valid())
+    fail(
+        errno,
+        "open /dev/net/tun (`modprobe tun` loads the driver, CONFIG_TUN of the kernel; a container "
+        "must be given the device)");
   return fd;
 }
 

@@ -108,7 +108,8 @@ std::vector<const Source*> with_headers(const Source& source, const std::vector<
 
 TEST(House, PureFilesKnowNoClockNoKernelAndNoLog) {
   const std::string pure =
-      "(orchestrator/(cluster|desired|plan|carriage|members|drains|step|lifecycle|health|"
+      "(orchestrator/"
+      "(cluster|desired|plan|neighbours|carriage|members|drains|step|lifecycle|health|"
       "path_health|path_mtu|launch|outline|engine_(openvpn|wireguard|command)|config_(?!yaml).*)|"
       "worker/(frame|handshake|packet|prefix_table|vnet_header|probe)|"
       "routing/(prefix|route|rule|nexthop|decision|link))\\..pp";
