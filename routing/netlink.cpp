@@ -441,6 +441,16 @@ std::vector<Rule> Netlink::rules() {
   return all;
 }
 
+std::vector<ForeignRule> Netlink::foreign_rules() {
+  std::vector<ForeignRule> all;
+  for (const int family : {AF_INET, AF_INET6})
+    std::ranges::move(
+        list(state_->socket, dump_rules_message(family), "rules",
+             [&](nlmsghdr* header) { return parse_foreign_rule(header, state_->protocol); }),
+        std::back_inserter(all));
+  return all;
+}
+
 void Netlink::add_rule(const Rule& rule) {
   state_->perform(rule_message(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, rule, state_->protocol),
                   "add rule " + rule.text());

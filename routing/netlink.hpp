@@ -89,6 +89,8 @@ class Netlink {
 
   /// Rules of ours (FRA_PROTOCOL), both families, sorted.
   std::vector<Rule> rules();
+  /// Rules of anybody else, both families, in the kernel's order (to name conflicts).
+  std::vector<ForeignRule> foreign_rules();
   void add_rule(const Rule& rule);
   void delete_rule(const Rule& rule);
 

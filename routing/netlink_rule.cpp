@@ -51,11 +51,11 @@ Message dump_rules_message(int family) {
   return make_message(RTM_GETRULE, NLM_F_DUMP, header);
 }
 
-std::optional<Rule> parse_rule(nlmsghdr* header, std::uint8_t protocol) {
+namespace {
+
+std::optional<ForeignRule> parse_any_rule(nlmsghdr* header) {
   std::array<nlattr*, FRA_MAX + 1> attributes{};
   if (nlmsg_parse(header, sizeof(fib_rule_hdr), attributes.data(), FRA_MAX, nullptr) < 0)
-    return std::nullopt;
-  if (!attributes[FRA_PROTOCOL] || nla_get_u8(attributes[FRA_PROTOCOL]) != protocol)
     return std::nullopt;
   const auto* info = static_cast<const fib_rule_hdr*>(nlmsg_data(header));
   Rule rule;
@@ -82,7 +82,23 @@ std::optional<Rule> parse_rule(nlmsghdr* header, std::uint8_t protocol) {
     if (const auto length = static_cast<int>(nla_get_u32(attributes[FRA_SUPPRESS_PREFIXLEN]));
         length >= 0)
       rule.suppress_prefixlength = length;
-  return rule;
+  const std::uint8_t protocol =
+      attributes[FRA_PROTOCOL] ? nla_get_u8(attributes[FRA_PROTOCOL]) : std::uint8_t{0};
+  return ForeignRule{rule, protocol};
+}
+
+}  // namespace
+
+std::optional<Rule> parse_rule(nlmsghdr* header, std::uint8_t protocol) {
+  const auto found = parse_any_rule(header);
+  if (!found || found->protocol != protocol) return std::nullopt;
+  return found->rule;
+}
+
+std::optional<ForeignRule> parse_foreign_rule(nlmsghdr* header, std::uint8_t protocol) {
+  auto found = parse_any_rule(header);
+  if (found && found->protocol == protocol) return std::nullopt;
+  return found;
 }
 
 }  // namespace tunorch::routing

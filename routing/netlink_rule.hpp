@@ -16,5 +16,7 @@ Message dump_rules_message(int family);
 
 /// Nothing for a rule that carries another protocol.
 std::optional<Rule> parse_rule(nlmsghdr* header, std::uint8_t protocol);
+/// Nothing for a rule that carries this protocol.
+std::optional<ForeignRule> parse_foreign_rule(nlmsghdr* header, std::uint8_t protocol);
 
 }  // namespace tunorch::routing

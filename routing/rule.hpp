@@ -25,4 +25,10 @@ struct Rule {
   std::string text() const;
 };
 
+/// Somebody else's. What Rule has no field for (iif, to, …) is not told.
+struct ForeignRule {
+  Rule rule;
+  std::uint8_t protocol = 0;  // FRA_PROTOCOL; 0: none
+};
+
 }  // namespace tunorch::routing
