@@ -94,7 +94,6 @@ struct KeyFile {
   std::string path, node;  // node empty: the CA's
   bool secret = false;     // a private key
   bool exists = false;
-  std::string problem;      // it cannot be read or understood
   unsigned mode = 0;        // permission bits
   std::uint32_t owner = 0;  // uid
   std::string algorithm;    // "EC", "RSA", "ED25519"

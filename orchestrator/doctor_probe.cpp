@@ -20,7 +20,6 @@
 #include "orchestrator/pki.hpp"
 #include "orchestrator/pki_files.hpp"
 #include "orchestrator/pki_inspect.hpp"
-#include "orchestrator/pki_wireguard.hpp"
 #include "routing/sysctl.hpp"
 
 namespace tunorch {
@@ -134,8 +133,8 @@ KeyFile look_at(const fs::path& path, const std::string& node, bool secret, Host
     file.not_before = facts.not_before;
     file.not_after = facts.not_after;
   } catch (const std::exception& error) {
-    file.problem = error.what();
-    if (::access(path.c_str(), R_OK) != 0) host.unseen.push_back(file.problem);
+    // What is no PEM, as WireGuard's, is only judged by its mode; load_keys() says the rest.
+    if (::access(path.c_str(), R_OK) != 0) host.unseen.emplace_back(error.what());
   }
   return file;
 }
@@ -171,6 +170,7 @@ void probe_keys(const ProbeRequest& request, HostFacts& host) {
   for (const Node& node : request.cluster->nodes) {
     files.push_back(look_at(PkiFiles::certificate(dir, node.name), node.name, false, host));
     files.push_back(look_at(PkiFiles::key(dir, node.name), node.name, true, host));
+    files.push_back(look_at(dir / (node.name + ".wg.key"), node.name, true, host));
   }
   const std::string& own = request.desired->node;
   if (::access(PkiFiles::key(dir, own).c_str(), F_OK) == 0 &&

@@ -106,6 +106,10 @@ class Findings(Doctor):
         found = self.assert_mends(self.edge, "keys.mode", "error")
         self.assertIn("0644", found["found"])
         self.assertEqual(os.stat(key).st_mode & 0o777, 0o600)
+        wireguard = os.path.join(self.lab.dir, "pki/edge.wg.key")
+        shutil.copy(key, wireguard)
+        os.chmod(wireguard, 0o640)
+        self.assert_mends(self.edge, "keys.mode", "error")
         os.chown(key, 12345, 0)
         self.assert_mends(self.edge, "keys.owner", "warning")
 
