@@ -63,6 +63,7 @@ struct CommandLine {
   void add_file_verbs();
   void add_daemon_verbs();
   void add_traffic_verbs();
+  void add_doctor_verb();
   CLI::App* add(const std::string& name, int (*verb)(const VerbOptions&),
                 const std::string& summary, const std::string& more);
 };
@@ -176,6 +177,19 @@ void CommandLine::add_file_verbs() {
   revoke->callback([this] { run = [this] { return tunorch::pki_revoke_verb(options); }; });
 }
 
+void CommandLine::add_doctor_verb() {
+  auto* doctor =
+      add("doctor", tunorch::doctor_verb, "Look for what this host lacks, or has wrong",
+          "Kernel, settings, limits, clock, links, keys, and what other programs do; each\n"
+          "finding with what it means and the command that mends it. With a file also\n"
+          "what this node of it needs. Changes nothing: what has to be tried is tried in\n"
+          "a network namespace of its own. Exits 0 where there is nothing to do (notes\n"
+          "are no such), 2 with warnings, 3 with errors; 1 where it could not look: a\n"
+          "wrong command line, or a file that is not valid.");
+  doctor->add_option("file", options.file, "The cluster file")->type_name("cluster.yaml");
+  doctor->add_flag("--json", options.json, "As JSON, for scripts");
+}
+
 void CommandLine::add_daemon_verbs() {
   auto* status = add_verb(app, "status", "Show this node's bundles, tunnels and their health",
                           "Asks the daemon. Exits 1 where none answers.");
@@ -212,6 +226,7 @@ CommandLine::CommandLine() {
   app.footer("\nStart with:  tunorch validate cluster.yaml\nMore on each:  tunorch VERB --help");
   add_common_options(app, options);
   add_file_verbs();
+  add_doctor_verb();
   add_daemon_verbs();
   add_traffic_verbs();
 }

@@ -40,6 +40,8 @@ int undrain_verb(const VerbOptions& options);
 int restart_verb(const VerbOptions& options);
 int failback_verb(const VerbOptions& options);
 int explain_verb(const VerbOptions& options);
+/// 0: nothing to do, 2: there are warnings, 3: there are errors. The file may be missing.
+int doctor_verb(const VerbOptions& options);
 int down_verb(const VerbOptions& options);
 int pki_init_verb(const VerbOptions& options);
 int pki_renew_verb(const VerbOptions& options);

@@ -10,9 +10,9 @@ namespace tunorch::routing {
 /// Any network device (ip-link(8)).
 struct Link {
   std::string name;
-  std::vector<std::string> alt_names;  // IFLA_ALT_IFNAME: a TUN can have none of these either
+  std::vector<std::string> alt_names = {};  // IFLA_ALT_IFNAME: a TUN can have none of these either
   int index = 0;
-  std::string alias;
+  std::string alias = {};
   std::string kind;  // IFLA_INFO_KIND: "tun", "veth", …; empty for real hardware and lo
   unsigned mtu = 0;
   unsigned txqueuelen = 0;
@@ -30,7 +30,7 @@ struct LinkActivity {
 /// A persistent TUN of ours. `alias` marks it: tunorch:<cluster>/<bundle>/<k>.
 struct Tun {
   std::string name;
-  std::string alias;
+  std::string alias = {};
   unsigned mtu = 1500;        // 1280…65535
   unsigned txqueuelen = 500;  // packets
   std::uint32_t owner = 0;    // uid that may attach (TUNSETOWNER); never unset

@@ -76,8 +76,7 @@ TEST(House, ALibraryLivesBehindOneFilePair) {
       {"netlink/.*", "routing/netlink.*"},
       {"nftables/.*", "routing/nft\\..pp"},
       {"yaml-cpp/.*", "orchestrator/config_yaml\\..pp"},
-      {"openssl/.*",
-       "(worker/tls|worker/gcm_provider|orchestrator/pki|orchestrator/pki_wireguard)\\..pp"},
+      {"openssl/.*", "(worker/(tls|gcm_provider)|orchestrator/pki(_wireguard|_inspect)?)\\..pp"},
       {"libpq-fe\\.h", "worker/postgres.*"},
       {"intel-ipsec-mb\\.h", "worker/gcm_provider\\.cpp"},
       {"boost/process(/.*|\\.hpp)", "orchestrator/process\\..pp"},
@@ -110,7 +109,8 @@ TEST(House, PureFilesKnowNoClockNoKernelAndNoLog) {
   const std::string pure =
       "(orchestrator/"
       "(cluster|desired|plan|neighbours|carriage|members|drains|step|lifecycle|health|"
-      "path_health|path_mtu|launch|outline|engine_(openvpn|wireguard|command)|config_(?!yaml).*)|"
+      "path_health|path_mtu|launch|outline|engine_(openvpn|wireguard|command)|config_(?!yaml).*|"
+      "doctor(?!_probe|_verb).*)|"
       "worker/(frame|handshake|packet|prefix_table|vnet_header|probe)|"
       "routing/(prefix|route|rule|nexthop|decision|link))\\..pp";
   const std::string impure =
