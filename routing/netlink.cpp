@@ -14,6 +14,7 @@
 #include <system_error>
 #include <tuple>
 
+#include "routing/netlink_link.hpp"
 #include "routing/netlink_nexthop.hpp"
 #include "routing/netlink_route.hpp"
 #include "routing/netlink_rule.hpp"
@@ -22,10 +23,6 @@
 namespace tunorch::routing {
 
 namespace {
-
-// include/uapi/linux/if_addr.h; by number, for libnl 3.7 does not know it and headers before 5.18
-// lack it. Kernels that do not know it ignore it: such an address is not found by its mark.
-constexpr int ifa_proto = 11;
 
 constexpr int dump_attempts = 10;
 constexpr std::uint32_t any_table = 0;  // RT_TABLE_UNSPEC
@@ -57,59 +54,6 @@ auto list(NetlinkSocket& socket, const Message& message, const std::string& what
 
 // ---- links
 
-using LinkAttributes = std::array<nlattr*, IFLA_MAX + 1>;
-
-std::string text_of(const nlattr* attribute) {
-  return attribute ? nla_get_string(attribute) : std::string();
-}
-
-unsigned number_of(const nlattr* attribute) {
-  return attribute ? nla_get_u32(attribute) : 0;
-}
-
-void parse_kind(nlattr* link_info, Link& link) {
-  std::array<nlattr*, IFLA_INFO_MAX + 1> attributes{};
-  if (!link_info || nla_parse_nested(attributes.data(), IFLA_INFO_MAX, link_info, nullptr) < 0)
-    return;
-  link.kind = text_of(attributes[IFLA_INFO_KIND]);
-  std::array<nlattr*, IFLA_TUN_MAX + 1> tun{};
-  if (link.kind != "tun" || !attributes[IFLA_INFO_DATA] ||
-      nla_parse_nested(tun.data(), IFLA_TUN_MAX, attributes[IFLA_INFO_DATA], nullptr) < 0)
-    return;
-  link.multi_queue = tun[IFLA_TUN_MULTI_QUEUE] && nla_get_u8(tun[IFLA_TUN_MULTI_QUEUE]) != 0;
-}
-
-std::optional<Link> parse_link(nlmsghdr* header) {
-  LinkAttributes attributes{};
-  if (nlmsg_parse(header, sizeof(ifinfomsg), attributes.data(), IFLA_MAX, nullptr) < 0)
-    return std::nullopt;
-  const auto* info = static_cast<const ifinfomsg*>(nlmsg_data(header));
-  Link link;
-  link.name = text_of(attributes[IFLA_IFNAME]);
-  link.index = info->ifi_index;
-  link.alias = text_of(attributes[IFLA_IFALIAS]);
-  parse_kind(attributes[IFLA_LINKINFO], link);
-  link.mtu = number_of(attributes[IFLA_MTU]);
-  link.txqueuelen = number_of(attributes[IFLA_TXQLEN]);
-  link.admin_up = (info->ifi_flags & IFF_UP) != 0;
-  link.carrier = attributes[IFLA_CARRIER] && nla_get_u8(attributes[IFLA_CARRIER]) != 0;
-  return link;
-}
-
-void parse_activity(nlmsghdr* header, LinkActivity& activity) {
-  LinkAttributes attributes{};
-  if (nlmsg_parse(header, sizeof(ifinfomsg), attributes.data(), IFLA_MAX, nullptr) < 0) return;
-  activity.carrier = attributes[IFLA_CARRIER] && nla_get_u8(attributes[IFLA_CARRIER]) != 0;
-  rtnl_link_stats64 stats{};
-  if (!attributes[IFLA_STATS64]) return;
-  std::memcpy(&stats, nla_data(attributes[IFLA_STATS64]),
-              std::min(sizeof stats, static_cast<std::size_t>(nla_len(attributes[IFLA_STATS64]))));
-  activity.rx_packets = stats.rx_packets;
-  activity.tx_packets = stats.tx_packets;
-  activity.rx_bytes = stats.rx_bytes;
-  activity.tx_bytes = stats.tx_bytes;
-}
-
 // By name, not index: no look-up that could be stale when the message arrives. RTM_SETLINK never
 // makes a device, as RTM_NEWLINK could.
 Message link_message(int type, const std::string& dev, ifinfomsg info = {}) {
@@ -119,32 +63,6 @@ Message link_message(int type, const std::string& dev, ifinfomsg info = {}) {
 }
 
 // ---- addresses
-
-struct MarkedAddress {
-  Address address;
-  std::uint8_t protocol = 0;
-};
-
-std::optional<MarkedAddress> parse_address(nlmsghdr* header) {
-  std::array<nlattr*, ifa_proto + 1> attributes{};
-  if (nlmsg_parse(header, sizeof(ifaddrmsg), attributes.data(), ifa_proto, nullptr) < 0)
-    return std::nullopt;
-  const auto* info = static_cast<const ifaddrmsg*>(nlmsg_data(header));
-  if (info->ifa_family != AF_INET && info->ifa_family != AF_INET6) return std::nullopt;
-  // On a point-to-point address IFA_ADDRESS is the peer and IFA_LOCAL ours (rtnetlink(7)).
-  const nlattr* bytes = attributes[IFA_LOCAL] ? attributes[IFA_LOCAL] : attributes[IFA_ADDRESS];
-  if (!bytes) return std::nullopt;
-
-  MarkedAddress marked;
-  Prefix& prefix = marked.address.prefix;
-  prefix.v6 = info->ifa_family == AF_INET6;
-  prefix.length = info->ifa_prefixlen;
-  const auto size = std::min(static_cast<std::size_t>(nla_len(bytes)), prefix.bytes.size());
-  std::memcpy(prefix.bytes.data(), nla_data(bytes), size);
-  marked.address.dev = device_name(info->ifa_index);
-  if (attributes[ifa_proto]) marked.protocol = nla_get_u8(attributes[ifa_proto]);
-  return marked;
-}
 
 Message address_message(int type, int flags, const Address& address) {
   ifaddrmsg info{};
@@ -460,8 +378,7 @@ Decision Netlink::decide(const FlowKey& flow) {
   });
   if (answer.ok())
     answer = state_->socket.dump(decide_message(flow, false).get(), [&](nlmsghdr* header) {
-      if (nlattr* device = nlmsg_find_attr(header, sizeof(rtmsg), RTA_OIF))
-        decision.dev = device_name(nla_get_u32(device));
+      if (const auto device = parse_device(header)) decision.dev = *device;
     });
   decision.error = answer.error;
   return decision;

@@ -38,14 +38,27 @@ NlAddr to_nl(const Prefix& prefix) {
   return address;
 }
 
+/// An attribute of a whole message with an rtmsg.
+std::optional<std::uint32_t> find_number(nlmsghdr* header, int type) {
+  if (!nlmsg_valid_hdr(header, sizeof(rtmsg))) return std::nullopt;
+  const nlattr* attribute = nlmsg_find_attr(header, sizeof(rtmsg), type);
+  if (!attribute || nla_len(attribute) < static_cast<int>(sizeof(std::uint32_t)))
+    return std::nullopt;
+  return nla_get_u32(attribute);
+}
+
 // A default route's destination has no bytes at all, only a family.
 std::optional<Prefix> from_nl(nl_addr* address) {
   if (!address) return std::nullopt;
+  const int family = nl_addr_get_family(address);
+  if (family != AF_INET && family != AF_INET6) return std::nullopt;
   Prefix prefix;
-  prefix.v6 = nl_addr_get_family(address) == AF_INET6;
-  prefix.length = static_cast<std::uint8_t>(nl_addr_get_prefixlen(address));
-  const auto size = std::min<std::size_t>(nl_addr_get_len(address), prefix.bytes.size());
-  std::memcpy(prefix.bytes.data(), nl_addr_get_binary_addr(address), size);
+  prefix.v6 = family == AF_INET6;
+  const unsigned size = nl_addr_get_len(address), whole = prefix.v6 ? 16 : 4;
+  const unsigned length = nl_addr_get_prefixlen(address);
+  if ((size != whole && size != 0) || length > 8 * size) return std::nullopt;
+  prefix.length = static_cast<std::uint8_t>(length);
+  if (size > 0) std::memcpy(prefix.bytes.data(), nl_addr_get_binary_addr(address), size);
   return prefix;
 }
 
@@ -204,11 +217,16 @@ std::optional<Route> parse_route(nlmsghdr* header, std::uint32_t table) {
   rtnl_route_get_metric(raw.get(), RTAX_MTU, &route.mtu);  // as it is where there is none
   route.protocol = rtnl_route_get_protocol(raw.get());
   // An unreachable IPv6 route is shown with dev lo (net/ipv6/route.c, fib6_nh_init).
-  if (nlattr* id = nlmsg_find_attr(header, sizeof(rtmsg), rta_nh_id))
-    route.nexthop_id = nla_get_u32(id);
+  if (const auto id = find_number(header, rta_nh_id))
+    route.nexthop_id = *id;
   else if (*type == RouteType::unicast)
     route.nexthops = nexthops_of(raw.get());
   return route;
+}
+
+std::optional<std::string> parse_device(nlmsghdr* header) {
+  const auto index = find_number(header, RTA_OIF);
+  return index ? std::optional(device_name(*index)) : std::nullopt;
 }
 
 std::string device_name(unsigned index) {

@@ -4,7 +4,6 @@
 #include <linux/rtnetlink.h>
 #include <netlink/attr.h>
 
-#include <algorithm>
 #include <array>
 #include <cstring>
 #include <new>
@@ -17,6 +16,14 @@ constexpr std::uint32_t whole_mask = 0xffffffff;
 void check(int libnl_result) {
   if (libnl_result < 0) throw std::bad_alloc();  // the nla_put family fails only for want of room
 }
+
+constexpr auto rule_policy = [] {
+  std::array<nla_policy, FRA_MAX + 1> policy{};
+  policy[FRA_PROTOCOL].type = NLA_U8;
+  for (const int number : {FRA_TABLE, FRA_PRIORITY, FRA_FWMARK, FRA_SUPPRESS_PREFIXLEN})
+    policy[static_cast<std::size_t>(number)].type = NLA_U32;
+  return policy;
+}();
 
 }  // namespace
 
@@ -53,7 +60,7 @@ Message dump_rules_message(int family) {
 
 std::optional<Rule> parse_rule(nlmsghdr* header, std::uint8_t protocol) {
   std::array<nlattr*, FRA_MAX + 1> attributes{};
-  if (nlmsg_parse(header, sizeof(fib_rule_hdr), attributes.data(), FRA_MAX, nullptr) < 0)
+  if (nlmsg_parse(header, sizeof(fib_rule_hdr), attributes.data(), FRA_MAX, rule_policy.data()) < 0)
     return std::nullopt;
   if (!attributes[FRA_PROTOCOL] || nla_get_u8(attributes[FRA_PROTOCOL]) != protocol)
     return std::nullopt;
@@ -63,11 +70,13 @@ std::optional<Rule> parse_rule(nlmsghdr* header, std::uint8_t protocol) {
   rule.table = attributes[FRA_TABLE] ? nla_get_u32(attributes[FRA_TABLE]) : info->table;
   if (attributes[FRA_PRIORITY]) rule.preference = nla_get_u32(attributes[FRA_PRIORITY]);
   if (const nlattr* source = attributes[FRA_SRC]) {
+    if (nla_len(source) != (rule.v6 ? 16 : 4) || info->src_len > (rule.v6 ? 128 : 32))
+      return std::nullopt;
     rule.from.emplace();
     rule.from->v6 = rule.v6;
     rule.from->length = info->src_len;
     std::memcpy(rule.from->bytes.data(), nla_data(source),
-                std::min<std::size_t>(static_cast<std::size_t>(nla_len(source)), 16));
+                static_cast<std::size_t>(nla_len(source)));
   }
   if (attributes[FRA_FWMARK]) rule.fwmark = nla_get_u32(attributes[FRA_FWMARK]);
   if (const nlattr* uids = attributes[FRA_UID_RANGE];
