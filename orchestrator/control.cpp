@@ -22,11 +22,6 @@ bool is_root(stream_protocol::socket& socket) {
          peer.uid == 0;
 }
 
-/// What members of the group may ask: it changes nothing.
-bool only_reads(const nlohmann::json& request) {
-  return request["op"] == "status" || request["op"] == "events" || request["op"] == "explain";
-}
-
 /// Where there is such a group (packaging/sysusers.conf), the socket is its members' too.
 void give_to_group(const std::filesystem::path& path) {
   if (const group* members = ::getgrnam("tunorch"))
@@ -50,14 +45,25 @@ stream_protocol::acceptor listen_at(asio::io_context& io, const std::filesystem:
 
 }  // namespace
 
+nlohmann::json parse_request(std::string_view line) {
+  auto request = nlohmann::json::parse(line, nullptr, false);
+  const bool understood =
+      request.is_object() && request.contains("op") && request["op"].is_string();
+  return understood ? std::move(request) : nlohmann::json();
+}
+
+bool only_reads(const nlohmann::json& request) {
+  return request["op"] == "status" || request["op"] == "events" || request["op"] == "explain";
+}
+
 void ControlConnection::read_request(OnRequest on_request) {
   asio::async_read_until(
       socket_, asio::dynamic_buffer(inbox_, max_request), '\n',
       [self = shared_from_this(), on_request = std::move(on_request)](
           const boost::system::error_code& error, std::size_t size) {
         if (error) return;
-        const auto request = nlohmann::json::parse(self->inbox_.substr(0, size), nullptr, false);
-        if (!request.is_object() || !request.contains("op") || !request["op"].is_string())
+        const auto request = parse_request(std::string_view(self->inbox_).substr(0, size));
+        if (request.is_null())
           self->send({{"error", "cannot understand the request: not a JSON object with op"}});
         else
           on_request(request, self);

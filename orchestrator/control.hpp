@@ -9,11 +9,17 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 
 namespace tunorch {
 
 /// Largest request in bytes: a cluster file of 1 MiB, escaped.
 inline constexpr std::size_t max_request = 4 * 1024 * 1024;
+
+/// A request: an object whose "op" is a string. Else null.
+nlohmann::json parse_request(std::string_view line);
+/// What members of the group may ask: it changes nothing.
+bool only_reads(const nlohmann::json& request);
 
 /// One connection, held by whoever still has something to answer; closed when the last lets go.
 class ControlConnection : public std::enable_shared_from_this<ControlConnection> {
