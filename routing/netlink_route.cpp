@@ -47,6 +47,25 @@ std::optional<std::uint32_t> find_number(nlmsghdr* header, int type) {
   return nla_get_u32(attribute);
 }
 
+// libnl 3.7 reads a nexthop of length 0 for ever (lib/route/route_obj.c, parse_multipath()).
+bool nexthops_are_whole(nlmsghdr* header) {
+  if (!nlmsg_valid_hdr(header, sizeof(rtmsg))) return false;
+  const nlattr* attribute = nlmsg_find_attr(header, sizeof(rtmsg), RTA_MULTIPATH);
+  if (!attribute) return true;
+  const auto* bytes = static_cast<const char*>(nla_data(attribute));
+  for (auto left = static_cast<std::size_t>(nla_len(attribute)); left > 0;) {
+    rtnexthop nexthop{};
+    if (left < sizeof nexthop) return false;
+    std::memcpy(&nexthop, bytes, sizeof nexthop);
+    if (nexthop.rtnh_len < sizeof nexthop || nexthop.rtnh_len > left) return false;
+    const std::size_t whole =
+        std::min(left, static_cast<std::size_t>(RTNH_ALIGN(nexthop.rtnh_len)));
+    bytes += whole;
+    left -= whole;
+  }
+  return true;
+}
+
 // A default route's destination has no bytes at all, only a family.
 std::optional<Prefix> from_nl(nl_addr* address) {
   if (!address) return std::nullopt;
@@ -199,6 +218,7 @@ Message dump_routes_message(int family, std::uint32_t table) {
 }
 
 std::optional<Route> parse_route(nlmsghdr* header, std::uint32_t table) {
+  if (!nexthops_are_whole(header)) return std::nullopt;
   rtnl_route* parsed = nullptr;
   if (rtnl_route_parse(header, &parsed) < 0) return std::nullopt;
   const NlRoute raw(parsed);

@@ -87,6 +87,21 @@ TEST(NetlinkParse, TakesNoRouteToAPrefixThatCannotBe) {
   EXPECT_FALSE(route(4)) << "of no family";
 }
 
+TEST(NetlinkParse, TakesNoNexthopOfNoLength) {
+  rtmsg info{};
+  info.rtm_type = RTN_UNICAST;
+  info.rtm_table = RT_TABLE_MAIN;
+  info.rtm_family = AF_INET;
+  rtnexthop nexthop{};
+  for (const unsigned length : {0u, 7u, 9u, 8u}) {
+    nexthop.rtnh_len = static_cast<unsigned short>(length);
+    const Message message =
+        message_with(RTM_NEWROUTE, info, RTA_MULTIPATH, &nexthop, sizeof nexthop);
+    EXPECT_EQ(parse_route(nlmsg_hdr(message.get()), RT_TABLE_MAIN).has_value(), length == 8)
+        << length;
+  }
+}
+
 TEST(NetlinkParse, HasAnErrorForEveryVerdict) {
   nlmsgerr verdict{};
   verdict.error = std::numeric_limits<int>::min();
