@@ -3,6 +3,7 @@
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netlink/addr.h>
+#include <netlink/attr.h>
 #include <netlink/route/nexthop.h>
 #include <netlink/route/route.h>
 
@@ -47,23 +48,52 @@ std::optional<std::uint32_t> find_number(nlmsghdr* header, int type) {
   return nla_get_u32(attribute);
 }
 
-// libnl 3.7 reads a nexthop of length 0 for ever (lib/route/route_obj.c, parse_multipath()).
-bool nexthops_are_whole(nlmsghdr* header) {
-  if (!nlmsg_valid_hdr(header, sizeof(rtmsg))) return false;
-  const nlattr* attribute = nlmsg_find_attr(header, sizeof(rtmsg), RTA_MULTIPATH);
-  if (!attribute) return true;
-  const auto* bytes = static_cast<const char*>(nla_data(attribute));
-  for (auto left = static_cast<std::size_t>(nla_len(attribute)); left > 0;) {
+// What libnl 3.7 takes as it comes (lib/route/route_obj.c): a gateway of another family without
+// room for one, metrics that are no numbers, and a nexthop of length 0, which it reads for ever.
+constexpr auto route_policy = [] {
+  std::array<nla_policy, RTA_MAX + 1> policy{};
+  policy[RTA_VIA].minlen = sizeof(rtvia) + 4;
+  return policy;
+}();
+
+bool attributes_are_whole(nlattr* first, int bytes) {
+  std::array<nlattr*, RTA_MAX + 1> attributes{};
+  if (nla_parse(attributes.data(), RTA_MAX, first, bytes, route_policy.data()) < 0) return false;
+  if (!attributes[RTA_METRICS]) return true;
+  nlattr* metric = nullptr;
+  int left = 0;
+  nla_for_each_nested(metric, attributes[RTA_METRICS], left) {
+    const bool is_text = nla_type(metric) == RTAX_CC_ALGO;
+    if (nla_len(metric) < static_cast<int>(is_text ? 1 : sizeof(std::uint32_t))) return false;
+  }
+  return true;
+}
+
+bool nexthops_are_whole(nlattr* multipath) {
+  auto* bytes = static_cast<char*>(nla_data(multipath));
+  for (auto left = static_cast<std::size_t>(nla_len(multipath)); left > 0;) {
     rtnexthop nexthop{};
     if (left < sizeof nexthop) return false;
     std::memcpy(&nexthop, bytes, sizeof nexthop);
-    if (nexthop.rtnh_len < sizeof nexthop || nexthop.rtnh_len > left) return false;
+    if (nexthop.rtnh_len < sizeof nexthop || nexthop.rtnh_len > left ||
+        !attributes_are_whole(reinterpret_cast<nlattr*>(bytes + sizeof nexthop),
+                              static_cast<int>(nexthop.rtnh_len - sizeof nexthop)))
+      return false;
     const std::size_t whole =
         std::min(left, static_cast<std::size_t>(RTNH_ALIGN(nexthop.rtnh_len)));
     bytes += whole;
     left -= whole;
   }
   return true;
+}
+
+bool route_is_whole(nlmsghdr* header) {
+  if (!nlmsg_valid_hdr(header, sizeof(rtmsg)) ||
+      !attributes_are_whole(nlmsg_attrdata(header, sizeof(rtmsg)),
+                            nlmsg_attrlen(header, sizeof(rtmsg))))
+    return false;
+  nlattr* multipath = nlmsg_find_attr(header, sizeof(rtmsg), RTA_MULTIPATH);
+  return !multipath || nexthops_are_whole(multipath);
 }
 
 // A default route's destination has no bytes at all, only a family.
@@ -218,7 +248,7 @@ Message dump_routes_message(int family, std::uint32_t table) {
 }
 
 std::optional<Route> parse_route(nlmsghdr* header, std::uint32_t table) {
-  if (!nexthops_are_whole(header)) return std::nullopt;
+  if (!route_is_whole(header)) return std::nullopt;
   rtnl_route* parsed = nullptr;
   if (rtnl_route_parse(header, &parsed) < 0) return std::nullopt;
   const NlRoute raw(parsed);

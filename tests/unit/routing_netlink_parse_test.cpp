@@ -102,6 +102,25 @@ TEST(NetlinkParse, TakesNoNexthopOfNoLength) {
   }
 }
 
+TEST(NetlinkParse, TakesNoGatewayAndNoMetricWithoutRoomForOne) {
+  rtmsg info{};
+  info.rtm_type = RTN_UNICAST;
+  info.rtm_table = RT_TABLE_MAIN;
+  info.rtm_family = AF_INET;
+  const std::uint8_t via[6]{AF_INET, 0, 10, 66, 0, 1};
+  for (const int size : {1, 2, 5, 6}) {
+    const Message message = message_with(RTM_NEWROUTE, info, RTA_VIA, via, size);
+    EXPECT_EQ(parse_route(nlmsg_hdr(message.get()), RT_TABLE_MAIN).has_value(), size == 6) << size;
+  }
+  for (const int size : {0, 3, 4}) {
+    const Message message = make_message(RTM_NEWROUTE, 0, info);
+    nlattr* metrics = nla_nest_start(message.get(), RTA_METRICS);
+    nla_put(message.get(), RTAX_MTU, size, via);
+    nla_nest_end(message.get(), metrics);
+    EXPECT_EQ(parse_route(nlmsg_hdr(message.get()), RT_TABLE_MAIN).has_value(), size == 4) << size;
+  }
+}
+
 TEST(NetlinkParse, HasAnErrorForEveryVerdict) {
   nlmsgerr verdict{};
   verdict.error = std::numeric_limits<int>::min();
