@@ -24,11 +24,6 @@ bool is_root(stream_protocol::socket& socket) {
          peer.uid == 0;
 }
 
-/// What members of the group may ask: it changes nothing.
-bool only_reads(const nlohmann::json& request) {
-  return request["op"] == "status" || request["op"] == "events" || request["op"] == "explain";
-}
-
 /// Where there is such a group (packaging/sysusers.conf), the socket is its members' too.
 void give_to_group(const std::filesystem::path& path) {
   if (const group* members = ::getgrnam("tunorch"))
@@ -52,6 +47,17 @@ stream_protocol::acceptor listen_at(asio::io_context& io, const std::filesystem:
 
 }  // namespace
 
+nlohmann::json parse_request(std::string_view line) {
+  auto request = nlohmann::json::parse(line, nullptr, false);
+  const bool understood =
+      request.is_object() && request.contains("op") && request["op"].is_string();
+  return understood ? std::move(request) : nlohmann::json();
+}
+
+bool only_reads(const nlohmann::json& request) {
+  return request["op"] == "status" || request["op"] == "events" || request["op"] == "explain";
+}
+
 void ControlConnection::read_request(OnRequest on_request) {
   deadline_.expires_after(request_limit);
   deadline_.async_wait([self = shared_from_this()](const boost::system::error_code& error) {
@@ -67,8 +73,8 @@ void ControlConnection::read_request(OnRequest on_request) {
           self->send({{"error", "cannot understand the request: it has more than " +
                                     std::to_string(max_request) + " bytes"}});
         if (error) return;
-        const auto request = nlohmann::json::parse(self->inbox_.substr(0, size), nullptr, false);
-        if (!request.is_object() || !request.contains("op") || !request["op"].is_string())
+        const auto request = parse_request(std::string_view(self->inbox_).substr(0, size));
+        if (request.is_null())
           self->send({{"error", "cannot understand the request: not a JSON object with op"}});
         else
           on_request(request, self);

@@ -11,6 +11,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 
 namespace tunorch {
 
@@ -20,6 +21,11 @@ inline constexpr std::size_t max_request = 4 * 1024 * 1024;
 inline constexpr std::size_t max_readers = 64;
 /// So long a client may take to say what it wants.
 inline constexpr std::chrono::seconds request_limit{5};
+
+/// A request: an object whose "op" is a string. Else null.
+nlohmann::json parse_request(std::string_view line);
+/// What members of the group may ask: it changes nothing.
+bool only_reads(const nlohmann::json& request);
 
 /// One connection, held by whoever still has something to answer; closed when the last lets go.
 class ControlConnection : public std::enable_shared_from_this<ControlConnection> {

@@ -2,10 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 
 namespace tunorch {
 namespace {
+
+/// Within what a clock of nanoseconds can hold (to the year 2255), so that no sum of two overflows.
+constexpr std::int64_t latest_handshake_s = 9'000'000'000;
 
 std::string peer_text(const DesiredTunnel& tunnel, const WireGuardKeys& keys,
                       const worker::PeerSpec& peer) {
@@ -68,7 +72,8 @@ WireGuardState read_wireguard(std::string_view answer) {
     if (!peer) continue;
     if (key == "endpoint") peer->address = value;
     if (key == "last_handshake_time_sec")
-      peer->last_handshake = std::chrono::seconds(number<std::int64_t>(value));
+      peer->last_handshake = std::chrono::seconds(
+          std::clamp(number<std::int64_t>(value), std::int64_t{0}, latest_handshake_s));
     if (key == "rx_bytes") peer->rx_bytes = number<std::uint64_t>(value);
     if (key == "tx_bytes") peer->tx_bytes = number<std::uint64_t>(value);
   }

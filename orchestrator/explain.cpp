@@ -43,6 +43,13 @@ std::string flow_text(const json& flow) {
   return text;
 }
 
+/// A peer's words go to a terminal.
+std::string printable(std::string text) {
+  std::ranges::replace_if(
+      text, [](char c) { return c != '\n' && (c < ' ' || c > '~'); }, '?');
+  return text;
+}
+
 void add_way(std::string& text, const json& way) {
   text += "  flow    " + flow_text(way.at("flow")) + "\n";
   if (const std::string error = way.value("error", ""); !error.empty())
@@ -121,7 +128,13 @@ std::string explanation(const json& ours, const json& peers) {
   if (tunnel.empty()) return text;
   if (peers.is_null()) return text + "the peer did not tell how it answers\n";
   text += "the way back, as " + ours.value("peer", "the peer") + " says:\n";
-  add_way(text, peers);
+  try {
+    std::string theirs;
+    add_way(theirs, peers);
+    text += printable(std::move(theirs));
+  } catch (const json::exception&) {
+    return text + "  nothing that can be read: its tunorch is of another version\n";
+  }
   text +=
       peers.value("tunnel", "") == tunnel
           ? "both directions take " + tunnel + "\n"

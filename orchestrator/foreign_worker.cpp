@@ -253,7 +253,7 @@ void ForeignWorker::hear_wireguard() {
     heard_.erase(0, end + 2);
     asked_ = {};
     if (!configured_ && state.error != 0) {
-      hangs(fmt::format("it refuses its configuration (errno {})", -state.error));
+      hangs(fmt::format("it refuses its configuration (errno {})", -std::int64_t{state.error}));
       return;
     }
     configured_ = true;

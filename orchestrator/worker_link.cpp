@@ -61,6 +61,15 @@ Fd listen_for_daemons(const std::filesystem::path& path) {
   return fd;
 }
 
+std::optional<worker::Report> parse_report(std::string_view text) {
+  const auto json = nlohmann::json::parse(text, nullptr, false);
+  try {
+    return json.get<worker::Report>();
+  } catch (const nlohmann::json::exception&) {
+    return std::nullopt;
+  }
+}
+
 WorkerLink::WorkerLink(boost::asio::io_context& io, const std::filesystem::path& path)
     : socket_(io, connect_to(path).release()) {}
 
@@ -109,13 +118,9 @@ WorkerLink::Receive WorkerLink::receive(worker::Report& report, std::vector<Fd>&
       fds.emplace_back(fd);
     }
   }
-  // What a worker says is input from a less trusted process: never an exception.
-  const auto json = nlohmann::json::parse(buffer_.begin(), buffer_.end(), nullptr, false);
-  try {
-    report = json.get<worker::Report>();
-  } catch (const nlohmann::json::exception&) {
-    return Receive::closed;
-  }
+  auto said = parse_report({buffer_.data(), buffer_.size()});
+  if (!said) return Receive::closed;
+  report = std::move(*said);
   return Receive::report;
 }
 

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "routing/fd.hpp"
@@ -17,6 +18,9 @@ namespace tunorch {
 /// A listening control socket for a worker to inherit, at `path` (replacing a stale one), that only
 /// root can reach. Throws std::system_error.
 routing::Fd listen_for_daemons(const std::filesystem::path& path);
+
+/// Nothing where it is none: what a worker says is input from a less trusted process.
+std::optional<worker::Report> parse_report(std::string_view text);
 
 class WorkerLink {
  public:

@@ -24,10 +24,6 @@ namespace tunorch::routing {
 
 namespace {
 
-// include/uapi/linux/if_addr.h; by number, for libnl 3.7 does not know it and headers before 5.18
-// lack it. Kernels that do not know it ignore it: such an address is not found by its mark.
-constexpr int ifa_proto = 11;
-
 constexpr int dump_attempts = 10;
 constexpr std::uint32_t any_table = 0;  // RT_TABLE_UNSPEC
 
@@ -67,32 +63,6 @@ Message link_message(int type, const std::string& dev, ifinfomsg info = {}) {
 }
 
 // ---- addresses
-
-struct MarkedAddress {
-  Address address;
-  std::uint8_t protocol = 0;
-};
-
-std::optional<MarkedAddress> parse_address(nlmsghdr* header) {
-  std::array<nlattr*, ifa_proto + 1> attributes{};
-  if (nlmsg_parse(header, sizeof(ifaddrmsg), attributes.data(), ifa_proto, nullptr) < 0)
-    return std::nullopt;
-  const auto* info = static_cast<const ifaddrmsg*>(nlmsg_data(header));
-  if (info->ifa_family != AF_INET && info->ifa_family != AF_INET6) return std::nullopt;
-  // On a point-to-point address IFA_ADDRESS is the peer and IFA_LOCAL ours (rtnetlink(7)).
-  const nlattr* bytes = attributes[IFA_LOCAL] ? attributes[IFA_LOCAL] : attributes[IFA_ADDRESS];
-  if (!bytes) return std::nullopt;
-
-  MarkedAddress marked;
-  Prefix& prefix = marked.address.prefix;
-  prefix.v6 = info->ifa_family == AF_INET6;
-  prefix.length = info->ifa_prefixlen;
-  const auto size = std::min(static_cast<std::size_t>(nla_len(bytes)), prefix.bytes.size());
-  std::memcpy(prefix.bytes.data(), nla_data(bytes), size);
-  marked.address.dev = device_name(info->ifa_index);
-  if (attributes[ifa_proto]) marked.protocol = nla_get_u8(attributes[ifa_proto]);
-  return marked;
-}
 
 Message address_message(int type, int flags, const Address& address) {
   ifaddrmsg info{};
@@ -436,8 +406,7 @@ Decision Netlink::decide(const FlowKey& flow) {
   });
   if (answer.ok())
     answer = state_->socket.dump(decide_message(flow, false).get(), [&](nlmsghdr* header) {
-      if (nlattr* device = nlmsg_find_attr(header, sizeof(rtmsg), RTA_OIF))
-        decision.dev = device_name(nla_get_u32(device));
+      if (const auto device = parse_device(header)) decision.dev = *device;
     });
   decision.error = answer.error;
   return decision;

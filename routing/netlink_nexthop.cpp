@@ -38,6 +38,31 @@ std::chrono::milliseconds from_ticks(std::uint64_t ticks) {
   return std::chrono::milliseconds(ticks * 10);
 }
 
+constexpr auto policy = [] {
+  std::array<nla_policy, highest_attribute + 1> attributes{};
+  attributes[NHA_ID].type = attributes[NHA_OIF].type = NLA_U32;
+  return attributes;
+}();
+constexpr auto resilient_policy = [] {
+  std::array<nla_policy, NHA_RES_GROUP_MAX + 1> attributes{};
+  attributes[NHA_RES_GROUP_BUCKETS].type = NLA_U16;
+  attributes[NHA_RES_GROUP_IDLE_TIMER].type = NLA_U32;
+  attributes[NHA_RES_GROUP_UNBALANCED_TIMER].type = NLA_U32;
+  return attributes;
+}();
+constexpr auto bucket_policy = [] {
+  std::array<nla_policy, NHA_RES_BUCKET_MAX + 1> attributes{};
+  attributes[NHA_RES_BUCKET_NH_ID].type = NLA_U32;
+  attributes[NHA_RES_BUCKET_IDLE_TIME].type = NLA_U64;
+  return attributes;
+}();
+constexpr auto counter_policy = [] {
+  std::array<nla_policy, nha_group_stats_entry_packets + 1> attributes{};
+  attributes[nha_group_stats_entry_id].type = NLA_U32;
+  attributes[nha_group_stats_entry_packets].type = NLA_U32;
+  return attributes;
+}();
+
 nhmsg header_of(std::uint8_t protocol, unsigned char family) {
   nhmsg header{};
   header.nh_family = family;
@@ -47,7 +72,7 @@ nhmsg header_of(std::uint8_t protocol, unsigned char family) {
 
 std::optional<Attributes> attributes_of(nlmsghdr* header) {
   Attributes attributes{};
-  if (nlmsg_parse(header, sizeof(nhmsg), attributes.data(), highest_attribute, nullptr) < 0)
+  if (nlmsg_parse(header, sizeof(nhmsg), attributes.data(), highest_attribute, policy.data()) < 0)
     return std::nullopt;
   return attributes;
 }
@@ -155,8 +180,8 @@ std::optional<NexthopGroup> parse_group(nlmsghdr* header, std::uint8_t protocol)
   for (const nexthop_grp& entry : entries_of((*attributes)[NHA_GROUP]))
     group.members.push_back(from_entry(entry));
   std::array<nlattr*, NHA_RES_GROUP_MAX + 1> resilient{};
-  if (nla_parse_nested(resilient.data(), NHA_RES_GROUP_MAX, (*attributes)[NHA_RES_GROUP], nullptr) <
-      0)
+  if (nla_parse_nested(resilient.data(), NHA_RES_GROUP_MAX, (*attributes)[NHA_RES_GROUP],
+                       resilient_policy.data()) < 0)
     return std::nullopt;
   if (resilient[NHA_RES_GROUP_BUCKETS])
     group.buckets = nla_get_u16(resilient[NHA_RES_GROUP_BUCKETS]);
@@ -171,8 +196,8 @@ std::optional<Bucket> parse_bucket(nlmsghdr* header) {
   const auto attributes = attributes_of(header);
   if (!attributes || !(*attributes)[NHA_RES_BUCKET]) return std::nullopt;
   std::array<nlattr*, NHA_RES_BUCKET_MAX + 1> bucket{};
-  if (nla_parse_nested(bucket.data(), NHA_RES_BUCKET_MAX, (*attributes)[NHA_RES_BUCKET], nullptr) <
-          0 ||
+  if (nla_parse_nested(bucket.data(), NHA_RES_BUCKET_MAX, (*attributes)[NHA_RES_BUCKET],
+                       bucket_policy.data()) < 0 ||
       !bucket[NHA_RES_BUCKET_NH_ID])
     return std::nullopt;
   Bucket found{nla_get_u32(bucket[NHA_RES_BUCKET_NH_ID]), {}};
@@ -190,7 +215,8 @@ std::map<std::uint32_t, std::uint64_t> parse_counters(nlmsghdr* header) {
   nla_for_each_nested(entry, (*attributes)[nha_group_stats], left) {
     std::array<nlattr*, nha_group_stats_entry_packets + 1> values{};
     if (nla_type(entry) != nha_group_stats_entry ||
-        nla_parse_nested(values.data(), nha_group_stats_entry_packets, entry, nullptr) < 0 ||
+        nla_parse_nested(values.data(), nha_group_stats_entry_packets, entry,
+                         counter_policy.data()) < 0 ||
         !values[nha_group_stats_entry_id] || !values[nha_group_stats_entry_packets])
       continue;
     // NLA_UINT: four bytes or eight, as the value needs.

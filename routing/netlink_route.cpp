@@ -3,6 +3,7 @@
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netlink/addr.h>
+#include <netlink/attr.h>
 #include <netlink/route/nexthop.h>
 #include <netlink/route/route.h>
 
@@ -38,14 +39,75 @@ NlAddr to_nl(const Prefix& prefix) {
   return address;
 }
 
+/// An attribute of a whole message with an rtmsg.
+std::optional<std::uint32_t> find_number(nlmsghdr* header, int type) {
+  if (!nlmsg_valid_hdr(header, sizeof(rtmsg))) return std::nullopt;
+  const nlattr* attribute = nlmsg_find_attr(header, sizeof(rtmsg), type);
+  if (!attribute || nla_len(attribute) < static_cast<int>(sizeof(std::uint32_t)))
+    return std::nullopt;
+  return nla_get_u32(attribute);
+}
+
+// What libnl 3.7 takes as it comes (lib/route/route_obj.c): a gateway of another family without
+// room for one, metrics that are no numbers, and a nexthop of length 0, which it reads for ever.
+constexpr auto route_policy = [] {
+  std::array<nla_policy, RTA_MAX + 1> policy{};
+  policy[RTA_VIA].minlen = sizeof(rtvia) + 4;
+  return policy;
+}();
+
+bool attributes_are_whole(nlattr* first, int bytes) {
+  std::array<nlattr*, RTA_MAX + 1> attributes{};
+  if (nla_parse(attributes.data(), RTA_MAX, first, bytes, route_policy.data()) < 0) return false;
+  if (!attributes[RTA_METRICS]) return true;
+  nlattr* metric = nullptr;
+  int left = 0;
+  nla_for_each_nested(metric, attributes[RTA_METRICS], left) {
+    const bool is_text = nla_type(metric) == RTAX_CC_ALGO;
+    if (nla_len(metric) < static_cast<int>(is_text ? 1 : sizeof(std::uint32_t))) return false;
+  }
+  return true;
+}
+
+bool nexthops_are_whole(nlattr* multipath) {
+  auto* bytes = static_cast<char*>(nla_data(multipath));
+  for (auto left = static_cast<std::size_t>(nla_len(multipath)); left > 0;) {
+    rtnexthop nexthop{};
+    if (left < sizeof nexthop) return false;
+    std::memcpy(&nexthop, bytes, sizeof nexthop);
+    if (nexthop.rtnh_len < sizeof nexthop || nexthop.rtnh_len > left ||
+        !attributes_are_whole(reinterpret_cast<nlattr*>(bytes + sizeof nexthop),
+                              static_cast<int>(nexthop.rtnh_len - sizeof nexthop)))
+      return false;
+    const std::size_t whole =
+        std::min(left, static_cast<std::size_t>(RTNH_ALIGN(nexthop.rtnh_len)));
+    bytes += whole;
+    left -= whole;
+  }
+  return true;
+}
+
+bool route_is_whole(nlmsghdr* header) {
+  if (!nlmsg_valid_hdr(header, sizeof(rtmsg)) ||
+      !attributes_are_whole(nlmsg_attrdata(header, sizeof(rtmsg)),
+                            nlmsg_attrlen(header, sizeof(rtmsg))))
+    return false;
+  nlattr* multipath = nlmsg_find_attr(header, sizeof(rtmsg), RTA_MULTIPATH);
+  return !multipath || nexthops_are_whole(multipath);
+}
+
 // A default route's destination has no bytes at all, only a family.
 std::optional<Prefix> from_nl(nl_addr* address) {
   if (!address) return std::nullopt;
+  const int family = nl_addr_get_family(address);
+  if (family != AF_INET && family != AF_INET6) return std::nullopt;
   Prefix prefix;
-  prefix.v6 = nl_addr_get_family(address) == AF_INET6;
-  prefix.length = static_cast<std::uint8_t>(nl_addr_get_prefixlen(address));
-  const auto size = std::min<std::size_t>(nl_addr_get_len(address), prefix.bytes.size());
-  std::memcpy(prefix.bytes.data(), nl_addr_get_binary_addr(address), size);
+  prefix.v6 = family == AF_INET6;
+  const unsigned size = nl_addr_get_len(address), whole = prefix.v6 ? 16 : 4;
+  const unsigned length = nl_addr_get_prefixlen(address);
+  if ((size != whole && size != 0) || length > 8 * size) return std::nullopt;
+  prefix.length = static_cast<std::uint8_t>(length);
+  if (size > 0) std::memcpy(prefix.bytes.data(), nl_addr_get_binary_addr(address), size);
   return prefix;
 }
 
@@ -186,6 +248,7 @@ Message dump_routes_message(int family, std::uint32_t table) {
 }
 
 std::optional<Route> parse_route(nlmsghdr* header, std::uint32_t table) {
+  if (!route_is_whole(header)) return std::nullopt;
   rtnl_route* parsed = nullptr;
   if (rtnl_route_parse(header, &parsed) < 0) return std::nullopt;
   const NlRoute raw(parsed);
@@ -204,11 +267,16 @@ std::optional<Route> parse_route(nlmsghdr* header, std::uint32_t table) {
   rtnl_route_get_metric(raw.get(), RTAX_MTU, &route.mtu);  // as it is where there is none
   route.protocol = rtnl_route_get_protocol(raw.get());
   // An unreachable IPv6 route is shown with dev lo (net/ipv6/route.c, fib6_nh_init).
-  if (nlattr* id = nlmsg_find_attr(header, sizeof(rtmsg), rta_nh_id))
-    route.nexthop_id = nla_get_u32(id);
+  if (const auto id = find_number(header, rta_nh_id))
+    route.nexthop_id = *id;
   else if (*type == RouteType::unicast)
     route.nexthops = nexthops_of(raw.get());
   return route;
+}
+
+std::optional<std::string> parse_device(nlmsghdr* header) {
+  const auto index = find_number(header, RTA_OIF);
+  return index ? std::optional(device_name(*index)) : std::nullopt;
 }
 
 std::string device_name(unsigned index) {

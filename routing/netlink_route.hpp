@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "routing/decision.hpp"
 #include "routing/netlink_socket.hpp"
@@ -24,6 +25,9 @@ Message decide_message(const FlowKey& flow, bool whole);
 /// Nothing for what routes() does not list: other types, other tables (0: none is), cached
 /// exceptions.
 std::optional<Route> parse_route(nlmsghdr* header, std::uint32_t table);
+
+/// RTA_OIF by name, of an answer to decide_message(); nothing where it has none.
+std::optional<std::string> parse_device(nlmsghdr* header);
 
 std::string device_name(unsigned index);  // "if7" for one that is gone, as iproute2 prints it
 

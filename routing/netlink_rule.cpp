@@ -4,7 +4,6 @@
 #include <linux/rtnetlink.h>
 #include <netlink/attr.h>
 
-#include <algorithm>
 #include <array>
 #include <cstring>
 #include <new>
@@ -18,19 +17,27 @@ void check(int libnl_result) {
   if (libnl_result < 0) throw std::bad_alloc();  // the nla_put family fails only for want of room
 }
 
+/// Nothing where its length is not the family's.
 std::optional<Prefix> prefix_of(const nlattr* bytes, std::uint8_t length, bool v6) {
-  if (!bytes) return std::nullopt;
+  if (!bytes || nla_len(bytes) != (v6 ? 16 : 4) || length > (v6 ? 128 : 32)) return std::nullopt;
   Prefix prefix;
   prefix.v6 = v6;
   prefix.length = length;
-  std::memcpy(prefix.bytes.data(), nla_data(bytes),
-              std::min<std::size_t>(static_cast<std::size_t>(nla_len(bytes)), 16));
+  std::memcpy(prefix.bytes.data(), nla_data(bytes), static_cast<std::size_t>(nla_len(bytes)));
   return prefix;
 }
 
 std::uint8_t protocol_of(const nlattr* attribute) {
   return attribute ? nla_get_u8(attribute) : 0;
 }
+
+constexpr auto rule_policy = [] {
+  std::array<nla_policy, FRA_MAX + 1> policy{};
+  policy[FRA_PROTOCOL].type = NLA_U8;
+  for (const int number : {FRA_TABLE, FRA_PRIORITY, FRA_FWMARK, FRA_SUPPRESS_PREFIXLEN})
+    policy[static_cast<std::size_t>(number)].type = NLA_U32;
+  return policy;
+}();
 
 }  // namespace
 
@@ -67,7 +74,7 @@ Message dump_rules_message(int family) {
 
 std::optional<Rule> parse_rule(nlmsghdr* header, std::uint8_t protocol) {
   std::array<nlattr*, FRA_MAX + 1> attributes{};
-  if (nlmsg_parse(header, sizeof(fib_rule_hdr), attributes.data(), FRA_MAX, nullptr) < 0)
+  if (nlmsg_parse(header, sizeof(fib_rule_hdr), attributes.data(), FRA_MAX, rule_policy.data()) < 0)
     return std::nullopt;
   if (protocol_of(attributes[FRA_PROTOCOL]) != protocol) return std::nullopt;
   const auto* info = static_cast<const fib_rule_hdr*>(nlmsg_data(header));
@@ -76,6 +83,7 @@ std::optional<Rule> parse_rule(nlmsghdr* header, std::uint8_t protocol) {
   rule.table = attributes[FRA_TABLE] ? nla_get_u32(attributes[FRA_TABLE]) : info->table;
   if (attributes[FRA_PRIORITY]) rule.preference = nla_get_u32(attributes[FRA_PRIORITY]);
   rule.from = prefix_of(attributes[FRA_SRC], info->src_len, rule.v6);
+  if (attributes[FRA_SRC] && !rule.from) return std::nullopt;
   if (attributes[FRA_FWMARK]) rule.fwmark = nla_get_u32(attributes[FRA_FWMARK]);
   if (const nlattr* uids = attributes[FRA_UID_RANGE];
       uids && nla_len(uids) >= static_cast<int>(sizeof(fib_rule_uid_range))) {
@@ -94,7 +102,7 @@ std::optional<Rule> parse_rule(nlmsghdr* header, std::uint8_t protocol) {
 
 std::optional<OtherRule> parse_other_rule(nlmsghdr* header, std::uint8_t protocol) {
   std::array<nlattr*, FRA_MAX + 1> attributes{};
-  if (nlmsg_parse(header, sizeof(fib_rule_hdr), attributes.data(), FRA_MAX, nullptr) < 0)
+  if (nlmsg_parse(header, sizeof(fib_rule_hdr), attributes.data(), FRA_MAX, rule_policy.data()) < 0)
     return std::nullopt;
   const auto* info = static_cast<const fib_rule_hdr*>(nlmsg_data(header));
   OtherRule rule;

@@ -8,6 +8,8 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
+#include <limits>
 #include <system_error>
 
 namespace tunorch::routing {
@@ -31,6 +33,8 @@ void set_option(int fd, int option) {
   ::setsockopt(fd, SOL_NETLINK, option, &on, sizeof on);
 }
 
+}  // namespace
+
 // NLMSG_ERROR is a nlmsgerr (a negative errno and, with NETLINK_CAP_ACK, only the header of what
 // was asked), then TLVs. NLMSG_DONE, which ends a dump, is a negative errno, then TLVs
 // (kernel: Documentation/userspace-api/netlink/intro.rst; net/netlink/af_netlink.c).
@@ -43,13 +47,14 @@ void read_verdict(nlmsghdr* header, Answer& answer) {
     answer.error = is_error ? EBADMSG : 0;
     return;
   }
-  answer.error = -*static_cast<const int*>(nlmsg_data(header));
+  const int verdict = *static_cast<const int*>(nlmsg_data(header));
+  answer.error = verdict > std::numeric_limits<int>::min() ? -verdict : EBADMSG;
   if (!has_text) return;
   nlattr* text = nlmsg_find_attr(header, static_cast<int>(fixed), NLMSGERR_ATTR_MSG);
-  if (text) answer.reason = nla_get_string(text);
+  if (!text) return;
+  const auto* words = static_cast<const char*>(nla_data(text));
+  answer.reason.assign(words, ::strnlen(words, static_cast<std::size_t>(nla_len(text))));
 }
-
-}  // namespace
 
 NetlinkSocket::NetlinkSocket() : socket_(nl_socket_alloc()) {
   if (!socket_) throw std::bad_alloc();

@@ -47,6 +47,9 @@ struct Answer {
   bool ok() const { return error == 0; }
 };
 
+/// What an NLMSG_ERROR or NLMSG_DONE says, into `answer`.
+void read_verdict(nlmsghdr* header, Answer& answer);
+
 class NetlinkSocket {
  public:
   using Visit = std::function<void(nlmsghdr*)>;

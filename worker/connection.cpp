@@ -117,7 +117,12 @@ void Connection::go_live(Poller& poller, BlockPool& pool, Owner& owner) {
   enter(ConnectionState::live);
   interest_ = EPOLLIN;
   poller_->add(socket_.get(), interest_, *this);
-  if (!consume()) return;
+  // What the owner answers waits until the frames are handed over: an answer that cannot be sent
+  // makes a connection read on, and the buffer would go from under the frames.
+  reading_ = true;
+  const bool goes_on = consume();
+  reading_ = false;
+  if (!goes_on) return;
   read();
   update_interest();
 }

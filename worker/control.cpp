@@ -36,6 +36,15 @@ std::vector<Fd> fds_of(msghdr& message) {
 
 }  // namespace
 
+std::optional<Request> parse_request(std::string_view text) {
+  const auto json = nlohmann::json::parse(text, nullptr, false);
+  try {
+    return json.get<Request>();
+  } catch (const nlohmann::json::exception&) {
+    return std::nullopt;
+  }
+}
+
 Control::Control(Poller& poller, Fd listening, Owner& owner)
     : poller_(poller), listening_(std::move(listening)), owner_(owner) {
   poller_.add(listening_.get(), EPOLLIN, *this);
@@ -97,12 +106,10 @@ bool Control::Daemon::receive() {
     return false;
   }
   std::vector<Fd> fds = fds_of(message);
-  try {
-    const auto request = nlohmann::json::parse(text).get<Request>();
-    control_.owner_.on_request(request, std::move(fds));
-  } catch (const nlohmann::json::exception&) {
+  if (const auto request = parse_request({text.data(), text.size()}))
+    control_.owner_.on_request(*request, std::move(fds));
+  else
     ended = true;  // no daemon of ours
-  }
   return true;
 }
 

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "worker/fd.hpp"
@@ -11,6 +12,9 @@
 #include "worker/spec.hpp"
 
 namespace tunorch::worker {
+
+/// Nothing where it is none.
+std::optional<Request> parse_request(std::string_view text);
 
 class Control final : public EventHandler {
  public:

@@ -28,6 +28,8 @@ constexpr std::uint64_t idle_bytes = 4096;
 /// a round trip of 125 us is not touched.
 constexpr int quick_turns_a_millisecond = 8;
 constexpr std::chrono::microseconds rest_time{100};
+/// STATEs of one stream under way to the worker. A daemon says a few in a row.
+constexpr int max_states_waiting = 256;
 /// How often deadlines are looked at, and how soon after a stream ended.
 constexpr milliseconds sweep_interval{250}, closing_interval{10};
 
@@ -161,7 +163,7 @@ Lane::Clock::time_point Lane::next_due() const {
 
 void Lane::serve(std::unique_ptr<Connection> connection) {
   streams_.push_back(std::make_unique<Stream>(
-      Stream{std::move(connection), Probe(monotonic(Clock::now())), {}, {}, false}));
+      Stream{std::move(connection), Probe(monotonic(Clock::now())), {}, {}, false, 0}));
   Stream& stream = *streams_.back();
   path_.attach(stream);
   next_sweep_ = std::min(next_sweep_, Clock::now() + sweep_interval);
@@ -190,8 +192,7 @@ void Lane::on_frame(Connection& connection, FrameType type, std::uint8_t* payloa
     case FrameType::pong:
       return stream.probe.answered(read_ping(payload), monotonic(Clock::now()));
     case FrameType::state:
-      return tell(
-          [id = stream.id(), text = std::string(text)](Owner& owner) { owner.on_state(id, text); });
+      return on_state(stream, text);
     case FrameType::close:
       return connection.fail("the peer closed: " + parse_close(text));
     default:
@@ -204,6 +205,18 @@ void Lane::on_ping(Stream& stream, const std::uint8_t* payload) {
   stream.connection->send(FrameType::pong, {reinterpret_cast<const char*>(payload), ping_bytes});
   if (!std::exchange(stream.heard, true))
     tell([id = stream.id()](Owner& owner) { owner.on_first_ping(id); });
+}
+
+/// The worker reads them more slowly than they can come in, and they would wait in memory.
+void Lane::on_state(Stream& stream, std::string_view text) {
+  if (++stream.states > max_states_waiting)
+    return stream.connection->fail("the peer broke the protocol: STATEs faster than one can read");
+  worker_.post([this, id = stream.id(), text = std::string(text)] {
+    owner_.on_state(id, text);
+    mailbox_.post([this, id] {
+      if (Stream* read = find(id)) --read->states;
+    });
+  });
 }
 
 /// Our own decision, which on_closed() does not hear of.

@@ -8,6 +8,7 @@
 #include <deque>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -98,6 +99,7 @@ class Lane final : public Connection::Owner {
   void let_go(Stream& stream, const std::string& reason);
   Stream& stream_of(const Connection& connection);
   void on_ping(Stream& stream, const std::uint8_t* payload);
+  void on_state(Stream& stream, std::string_view text);
   void ping_all(milliseconds timeout);
   void keep_queues_short(Stream& stream, Clock::time_point now);
   void expire_pings(Clock::time_point now);

@@ -37,6 +37,7 @@ struct Stream {
   BbrControl bbr;
   Counters counters;
   bool heard = false;  // its first PING came
+  int states = 0;      // STATEs that the worker has still to read
 
   StreamId id() const { return {connection->peer, connection->stream, connection->serial}; }
 };

@@ -207,8 +207,8 @@ void Worker::hand_over() {
 void Worker::on_closed(Connection& connection, const std::string& reason) {
   refused(spec_->listener ? "" : spec_->peers.front().node, connection.address(), reason);
   if (connection.peer >= 0)
-    peers_[static_cast<std::size_t>(connection.peer)]
-        .streams[static_cast<std::size_t>(connection.stream)] = {};
+    if (PeerStream* stream = find_stream({connection.peer, connection.stream, connection.serial}))
+      *stream = {};
   if (dialer_) dialer_->on_closed(connection.stream, Clock::now());
 }
 
@@ -328,7 +328,13 @@ void Worker::on_stream_down(StreamId id, const Counters& last, const std::string
 void Worker::drop_stream(Peer& peer, int number, const std::string& reason) {
   const PeerStream& stream = peer.streams[static_cast<std::size_t>(number)];
   if (stream.serial == 0) return;
-  lane_of(number).close({number_of(peer), number, stream.serial}, reason);
+  // Greeted in this very turn, it is not its lane's yet.
+  const auto waiting =
+      std::ranges::find(connections_, stream.serial, [](const auto& one) { return one->serial; });
+  if (waiting != connections_.end())
+    (*waiting)->close(reason);
+  else
+    lane_of(number).close({number_of(peer), number, stream.serial}, reason);
   end_stream(peer, number, stream.counters, reason);
 }
 

@@ -1,9 +1,9 @@
 // What a DATA frame's payload can get past the checks before the kernel sees it. The input is a
 // virtio header and a packet.
-#include <cstdlib>
 #include <cstring>
 #include <vector>
 
+#include "tests/fuzz/fuzz.hpp"
 #include "worker/flow_hash.hpp"
 #include "worker/frame.hpp"
 #include "worker/packet.hpp"
@@ -13,10 +13,7 @@
 namespace {
 
 using namespace tunorch::worker;
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
+using tunorch::require;
 
 /// Twice the packet, and what is written of that has to pass the same checks.
 void run_of_two(const VnetHeader& header, const std::uint8_t* data, std::size_t size) {

@@ -163,6 +163,15 @@ TEST(WireGuard, HearsItsPeers) {
   EXPECT_TRUE(read_wireguard("=\n\n=x\nrx_bytes=1\n").peers.empty());
 }
 
+TEST(WireGuard, KeepsTimesWithinWhatAClockHolds) {
+  const auto state = read_wireguard(
+      "public_key=22\nlast_handshake_time_sec=9223372036854775807\n"
+      "public_key=33\nlast_handshake_time_sec=-9223372036854775807\n");
+  const std::chrono::nanoseconds now = std::chrono::seconds(1'800'000'000);
+  EXPECT_LT(now - state.peers.at("22").last_handshake, now);
+  EXPECT_EQ(now - state.peers.at("33").last_handshake, now);
+}
+
 // ---- command ----
 
 TEST(Command, FillsInWordsAndFiles) {
