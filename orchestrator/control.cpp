@@ -8,6 +8,7 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/write.hpp>
+#include <chrono>
 
 namespace tunorch {
 namespace {
@@ -89,7 +90,10 @@ void ControlConnection::write() {
 
 ControlServer::ControlServer(asio::io_context& io, const std::filesystem::path& path,
                              ControlConnection::OnRequest on_request)
-    : path_(path), acceptor_(listen_at(io, path)), on_request_(std::move(on_request)) {
+    : path_(path),
+      acceptor_(listen_at(io, path)),
+      retry_timer_(io),
+      on_request_(std::move(on_request)) {
   accept();
 }
 
@@ -101,18 +105,25 @@ void ControlServer::accept() {
   acceptor_.async_accept(
       [this](const boost::system::error_code& error, stream_protocol::socket socket) {
         if (error == asio::error::operation_aborted) return;
-        if (!error) {
-          const bool root = is_root(socket);
-          std::make_shared<ControlConnection>(std::move(socket))
-              ->read_request([root, handle = on_request_](const auto& request, const auto& client) {
-                if (root || only_reads(request))
-                  handle(request, client);
-                else
-                  client->send({{"error", "not permitted: run it as root"}});
-              });
-        }
+        // Out of descriptors the client stays in the queue, and would wake us again at once.
+        if (error) return accept_later();
+        const bool root = is_root(socket);
+        std::make_shared<ControlConnection>(std::move(socket))
+            ->read_request([root, handle = on_request_](const auto& request, const auto& client) {
+              if (root || only_reads(request))
+                handle(request, client);
+              else
+                client->send({{"error", "not permitted: run it as root"}});
+            });
         accept();
       });
+}
+
+void ControlServer::accept_later() {
+  retry_timer_.expires_after(std::chrono::milliseconds(100));
+  retry_timer_.async_wait([this](const boost::system::error_code& cancelled) {
+    if (!cancelled) accept();
+  });
 }
 
 }  // namespace tunorch

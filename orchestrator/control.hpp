@@ -4,6 +4,7 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -51,9 +52,11 @@ class ControlServer {
 
  private:
   void accept();
+  void accept_later();
 
   std::filesystem::path path_;
   boost::asio::local::stream_protocol::acceptor acceptor_;
+  boost::asio::steady_timer retry_timer_;
   ControlConnection::OnRequest on_request_;
 };
 

@@ -47,10 +47,23 @@ class Pick:
 
 # ---- processes ----
 
+def worker_of(host, tunnel):
+    """Its pid; None where it does not come back within seconds of what broke it before."""
+    for _ in range(60):
+        if pid := workers(host).get(tunnel):
+            return pid
+        time.sleep(0.05)
+    return None
+
+
+def kill_worker(host, tunnel):
+    if pid := worker_of(host, tunnel):
+        send_signal(pid, signal.SIGKILL)
+
+
 @contextlib.contextmanager
 def worker_killed(lab, pick):
-    if pid := workers(lab.hosts[pick.node]).get(pick.name()):
-        send_signal(pid, signal.SIGKILL)
+    kill_worker(lab.hosts[pick.node], pick.name())
     yield
 
 
@@ -65,7 +78,7 @@ def all_workers_killed(lab, pick):
 @contextlib.contextmanager
 def worker_stopped(lab, pick):
     """Short: it goes on as if nothing was. Long: its daemon kills it."""
-    pid = workers(lab.hosts[pick.node]).get(pick.name())
+    pid = worker_of(lab.hosts[pick.node], pick.name())
     if pid:
         send_signal(pid, signal.SIGSTOP)
     try:
@@ -194,13 +207,14 @@ routes_flushed = taken_away("ip -4 route flush table all proto 116",
                             "ip -4 route flush table all proto 116;"
                             "ip -6 route flush table all proto 116")
 nexthops_flushed = taken_away("ip nexthop flush")
-rules_flushed = taken_away("ip -4 rule flush protocol 116;ip -6 rule flush protocol 116")
+rules_flushed = taken_away("ip -4 rule flush protocol 116;ip -6 rule flush protocol 116",
+                           "ip -4 rule flush protocol 116")
 link_down = taken_away("ip link set {tunnel} down")
 link_deleted = taken_away("ip link del {tunnel}")
 link_changed = taken_away("ip link set {tunnel} mtu 1300", "ip link set {tunnel} txqueuelen 7")
 address_removed = taken_away("ip addr del {inner} dev lo", "ip addr del {inner6} dev lo",
                              "ip addr flush dev {tunnel}")
-nft_flushed = taken_away("nft delete table inet tunorch")
+nft_flushed = taken_away("nft delete table inet tunorch", "nft flush table inet tunorch")
 setting_changed = taken_away("sysctl -qw net.ipv4.conf.{tunnel}.rp_filter=1",
                              "sysctl -qw net.ipv4.fib_multipath_hash_policy=0",
                              "sysctl -qw net.ipv4.conf.{tunnel}.ignore_routes_with_linkdown=0")
@@ -215,8 +229,7 @@ def clock_jump(lab, pick):
     host = lab.hosts[pick.node]
     host.keeper.set_clock(pick.one_of([-3000, -7, 7, 3600, 30 * 86400]))
     try:
-        if pid := workers(host).get(pick.name()):
-            send_signal(pid, signal.SIGKILL)
+        kill_worker(host, pick.name())
         yield pick.between(0.5, 3)
     finally:
         host.keeper.set_clock(0)
@@ -233,8 +246,7 @@ def disk_full(lab, pick):
                 with contextlib.suppress(OSError):
                     while True:
                         file.write(bytes(size))
-        if pid := workers(host).get(pick.name()):
-            send_signal(pid, signal.SIGKILL)
+        kill_worker(host, pick.name())
         ask(host, "apply", lab.file, "--timeout", "1s")
         yield pick.between(0.5, 3)
     finally:
@@ -278,35 +290,32 @@ def daemon_without_descriptors(lab, pick):
     with contextlib.ExitStack() as limits:
         if pid := host.keeper.pid():
             limits.enter_context(limited(pid, "nofile", first_free_descriptor(pid)))
-        if victim := workers(host).get(pick.name()):
-            send_signal(victim, signal.SIGKILL)
+        kill_worker(host, pick.name())
         ask(host, "status", seconds=1)
         yield pick.between(0.5, 3)
 
 
 @contextlib.contextmanager
-def worker_without_descriptors(lab, pick):
-    """Meanwhile strangers are at its door, on the listener, or its connection is cut off."""
+def worker_without(lab, pick, kind, amount):
+    """Meanwhile it has new connections to make: strangers are at a listener's door, and a dialer's
+    peer dies."""
     host = lab.hosts[pick.node]
     with contextlib.ExitStack() as undo:
-        if pid := workers(host).get(pick.name()):
+        if pid := worker_of(host, pick.name()):
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                undo.enter_context(
-                    limited(pid, "nofile", first_free_descriptor(pid)))
-        other = workers(host.peer).get(pick.name())
-        if pick.node == "edge" and other:
-            send_signal(other, signal.SIGKILL)
+                undo.enter_context(limited(pid, kind, amount(pid)))
+        if pick.node == "edge":
+            kill_worker(host.peer, pick.name())
         yield undo.enter_context(strangers(lab, pick))
 
 
-@contextlib.contextmanager
+def worker_without_descriptors(lab, pick):
+    return worker_without(lab, pick, "nofile", first_free_descriptor)
+
+
 def worker_without_memory(lab, pick):
-    """RLIMIT_AS at what it has: what it asks for beyond that it does not get, and may end."""
-    with contextlib.ExitStack() as undo:
-        if pid := workers(lab.hosts[pick.node]).get(pick.name()):
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                undo.enter_context(limited(pid, "as", size_of(pid)))
-        yield pick.between(0.5, 4)
+    """At the size it has: what it asks for beyond that it does not get, and may end."""
+    return worker_without(lab, pick, "as", size_of)
 
 
 @contextlib.contextmanager
@@ -316,8 +325,7 @@ def daemon_without_memory(lab, pick):
     with contextlib.ExitStack() as undo:
         if pid := undo.enter_context(host.keeper.may_end()):
             undo.enter_context(limited(pid, "as", size_of(pid)))
-        if victim := workers(host).get(pick.name()):
-            send_signal(victim, signal.SIGKILL)
+        kill_worker(host, pick.name())
         yield pick.between(0.5, 3)
 
 
@@ -353,6 +361,10 @@ FAULTS = {
     "daemon out of memory": daemon_without_memory,
 }
 
+# Where only one host has what is to be broken.
+ONLY_ON = {"rules flushed": "edge", "nftables table deleted": "gateway",
+           "300 strangers at the door": "gateway"}
+
 # A client that finds no daemon starts one, of which nobody here knows: these wait for each other.
 APPLY = {"another file and back", "disk full"}
 NO_DAEMON = {kind for kind in FAULTS if kind.startswith("daemon")} | APPLY
@@ -370,8 +382,10 @@ def rounds(seed, kinds=tuple(FAULTS)):
     waiting = []
 
     def pick(kind):
-        return Pick(kind, random_.choice(["gateway", "edge"]), random_.randrange(TUNNELS),
-                    random_.random(), random_.randrange(60))
+        node = random_.choice(["gateway", "edge"])
+        return Pick(kind, ONLY_ON.get(kind, node), random_.randrange(TUNNELS), random_.random(),
+                    random_.randrange(60))
+
     while True:
         if not waiting:
             waiting = random_.sample(kinds, len(kinds))

@@ -11,6 +11,7 @@ import datetime
 import os
 import platform
 import random
+import shutil
 import signal
 import sys
 import time
@@ -62,6 +63,7 @@ class Soak:
         finally:
             if self.watch and self.watch.is_alive():
                 self.watch.end()
+            self.keep_logs(lab)
             try:
                 lab.close()
             except AssertionError as error:  # what daemons and workers said
@@ -155,6 +157,11 @@ class Soak:
                 return left
             time.sleep(0.1)
 
+    def keep_logs(self, lab):
+        for host in lab.hosts.values() if self.options.logs else []:
+            os.makedirs(self.options.logs, exist_ok=True)
+            shutil.copy(host.keeper.log_path, self.options.logs)
+
     def take_down(self, lab, before):
         for host in lab.hosts.values():
             host.keeper.let_go()
@@ -231,6 +238,7 @@ def parse():
     parser.add_argument("minutes", nargs="?", type=float, default=10, help="default: 10")
     parser.add_argument("--seed", type=int, help="of the faults, to replay a run")
     parser.add_argument("--keep", metavar="FILE", help="writes the table there too")
+    parser.add_argument("--logs", metavar="FOLDER", help="copies the daemons' logs there")
     parser.add_argument("--only", nargs="+", metavar="FAULT", choices=faults.FAULTS,
                         help="; ".join(faults.FAULTS).replace("%", "%%"))
     options = parser.parse_args()
