@@ -32,6 +32,7 @@
 #include <vector>
 
 #include "tests/soak/stream.hpp"
+#include "tests/soak/udp.hpp"
 
 namespace {
 
@@ -44,7 +45,7 @@ using tunorch::soak::Stream;
 
 constexpr std::size_t max_flows = 2000;
 constexpr std::size_t chunk_bytes = 64 << 10;
-constexpr std::uint32_t udp_flows = 20;
+constexpr int stuck_backoff = 3;  // times that TCP doubled its timeout
 constexpr std::uint64_t magic = 0x746e736f616b3031;
 constexpr std::uint64_t way_back = 0x9e3779b97f4a7c15;  // between the seeds of both directions
 constexpr Seconds report_interval{0.25}, retry_interval{0.2}, quiet_end{1};
@@ -103,33 +104,21 @@ struct Options {
   std::uint64_t seed;
 };
 
-struct UdpPacket {
-  std::uint64_t seed;
-  std::uint32_t flow, number;
-  std::array<std::uint8_t, 200> payload;
-};
-
-void fill(UdpPacket& packet) {
-  Stream(packet.seed ^ (std::uint64_t{packet.flow} << 32 | packet.number))
-      .next(packet.payload.data(), packet.payload.size());
-}
-
 class Load {
  public:
   explicit Load(const Options& options)
-      : options_(options), random_(options.seed), poller_(::epoll_create1(0)) {
+      : options_(options),
+        random_(options.seed),
+        poller_(::epoll_create1(0)),
+        udp_(options.own, options.peer, options.udp_pps, options.seed) {
     const int on = 1;
     listening_ = Fd(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
     ::setsockopt(listening_.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    udp_in_ = Fd(::socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0));
     if (::bind(listening_.get(), generic(options.own), sizeof options.own) != 0 ||
-        ::listen(listening_.get(), 1024) != 0 ||
-        ::bind(udp_in_.get(), generic(options.own), sizeof options.own) != 0)
+        ::listen(listening_.get(), 1024) != 0 || !udp_.bound())
       fail("listen");
-    for (std::uint32_t i = 0; i < udp_flows; ++i)
-      udp_out_.emplace_back(::socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0));
     watch(listening_.get());
-    watch(udp_in_.get());
+    watch(udp_.fd());
     watch(STDIN_FILENO);
   }
 
@@ -169,8 +158,8 @@ class Load {
       end();
     } else if (fd == listening_.get()) {
       accept();
-    } else if (fd == udp_in_.get()) {
-      hear_udp();
+    } else if (fd == udp_.fd()) {
+      udp_.hear();
     } else if (const auto found = flows_.find(fd);
                found != flows_.end() && found->second->connected) {
       hear(*found->second);
@@ -363,38 +352,6 @@ class Load {
     finish(flow);
   }
 
-  // ---- UDP ----
-
-  void send_udp(double passed) {
-    udp_due_ = std::min(udp_due_ + options_.udp_pps * passed, 500.0);
-    for (; udp_due_ >= 1; udp_due_ -= 1) {
-      UdpPacket packet{options_.seed, udp_sent_ % udp_flows, udp_sent_ / udp_flows, {}};
-      fill(packet);
-      // Refused is lost too: its number is used up.
-      (void)::sendto(udp_out_[packet.flow].get(), &packet, sizeof packet, 0, generic(options_.peer),
-                     sizeof options_.peer);
-      ++udp_sent_;
-    }
-  }
-
-  void hear_udp() {
-    UdpPacket packet{}, wanted{};
-    for (int i = 0; i < 256; ++i) {
-      const ssize_t size = ::recv(udp_in_.get(), &packet, sizeof packet, 0);
-      if (size < 0) return;
-      wanted = packet;
-      fill(wanted);
-      if (size != sizeof packet || wanted.payload != packet.payload || packet.flow >= udp_flows) {
-        ++udp_wrong_;
-        continue;
-      }
-      ++udp_received_;
-      std::uint32_t& next = udp_next_[packet.flow];
-      if (packet.number < next) ++udp_late_;
-      next = std::max(next, packet.number + 1);
-    }
-  }
-
   // ---- time ----
 
   void turn(double passed) {
@@ -402,15 +359,17 @@ class Load {
       shorts_due_ += options_.shorts_a_second * passed;
       for (; shorts_due_ >= 1 && flows_.size() < max_flows; shorts_due_ -= 1)
         dial((32 << 10) + random_() % (224 << 10), 512e3);
-      send_udp(passed);
+      udp_.send(passed);
     }
     connect_waiting();
     std::vector<Flow*> all;
     for (const auto& [fd, flow] : flows_) all.push_back(flow.get());
     longest_silence_ = 0;
+    stuck_ = json::array();
     for (Flow* flow : all) {
       const double silence = flow->in_over ? 0 : seconds_since(flow->heard);
       longest_silence_ = std::max(longest_silence_, silence);
+      if (flow->connected) note_stuck(*flow);
       if (silence > options_.stall_seconds)
         lose(*flow, flow->connected ? "silent" : "cannot be opened");
       else if (flow->connected || connect_done(*flow))
@@ -419,45 +378,55 @@ class Load {
     if (seconds_since(reported_) > report_interval.count()) report(false);
   }
 
+  /// One whose bytes TCP sends again and again.
+  void note_stuck(const Flow& flow) {
+    tcp_info info{};
+    socklen_t size = sizeof info;
+    ::getsockopt(flow.fd.get(), IPPROTO_TCP, TCP_INFO, &info, &size);
+    if (info.tcpi_backoff < stuck_backoff || stuck_.size() >= 5) return;
+    sockaddr_in own{}, peer{};
+    socklen_t own_size = sizeof own, peer_size = sizeof peer;
+    ::getsockname(flow.fd.get(), reinterpret_cast<sockaddr*>(&own), &own_size);
+    ::getpeername(flow.fd.get(), reinterpret_cast<sockaddr*>(&peer), &peer_size);
+    stuck_.push_back({{"flow", flow.name},
+                      {"from_port", ntohs(own.sin_port)},
+                      {"to_port", ntohs(peer.sin_port)},
+                      {"backoff", info.tcpi_backoff},
+                      {"rto_ms", info.tcpi_rto / 1000},
+                      {"state", info.tcpi_state}});
+  }
+
   void report(bool last) {
     reported_ = Clock::now();
-    std::uint64_t expected = 0;
-    for (const auto& [flow, next] : udp_next_) expected += next;
     if (last)
       for (const auto& [fd, flow] : flows_) lost(*flow, "did not end");
-    const json line{{"end", last},
-                    {"opened", opened_},
-                    {"taken", taken_},
-                    {"finished", finished_},
-                    {"open", flows_.size() + waiting_.size()},
-                    {"refused", refused_},
-                    {"bytes_in", bytes_in_},
-                    {"bytes_out", bytes_out_},
-                    {"silence_s", longest_silence_},
-                    {"lost", std::exchange(lost_, json::array())},
-                    {"udp_sent", udp_sent_},
-                    {"udp_received", udp_received_},
-                    {"udp_lost", expected - std::min(expected, udp_received_)},
-                    {"udp_late", udp_late_},
-                    {"udp_wrong", udp_wrong_}};
+    json line{{"end", last},
+              {"opened", opened_},
+              {"taken", taken_},
+              {"finished", finished_},
+              {"open", flows_.size() + waiting_.size()},
+              {"refused", refused_},
+              {"bytes_in", bytes_in_},
+              {"bytes_out", bytes_out_},
+              {"silence_s", longest_silence_},
+              {"stuck", stuck_},
+              {"lost", std::exchange(lost_, json::array())}};
+    udp_.report(line);
     std::printf("%s\n", line.dump().c_str());
     std::fflush(stdout);
   }
 
   Options options_;
   std::mt19937_64 random_;
-  Fd poller_, listening_, udp_in_;
-  std::vector<Fd> udp_out_;
+  Fd poller_, listening_;
+  tunorch::soak::Udp udp_;
   std::map<int, std::unique_ptr<Flow>> flows_;  // by descriptor
   std::vector<std::unique_ptr<Flow>> waiting_;  // to be dialed, perhaps again
   Time began_ = Clock::now(), reported_ = Clock::now(), last_flow_ = Clock::now();
   bool ending_ = false;
-  double shorts_due_ = 0, udp_due_ = 0, longest_silence_ = 0;
-  json lost_ = json::array();
+  double shorts_due_ = 0, longest_silence_ = 0;
+  json lost_ = json::array(), stuck_ = json::array();
   std::uint64_t opened_ = 0, taken_ = 0, finished_ = 0, refused_ = 0, bytes_in_ = 0, bytes_out_ = 0;
-  std::uint32_t udp_sent_ = 0;
-  std::uint64_t udp_received_ = 0, udp_late_ = 0, udp_wrong_ = 0;
-  std::map<std::uint32_t, std::uint32_t> udp_next_;  // by flow
 };
 
 int strangers(const sockaddr_in& address, int count, double seconds) {

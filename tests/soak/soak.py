@@ -11,6 +11,8 @@ import datetime
 import os
 import platform
 import random
+import re
+import shlex
 import shutil
 import signal
 import sys
@@ -28,7 +30,8 @@ from lab import INTERRUPTIONS, need_root_and_tun  # noqa: E402
 from test_residue import dump  # noqa: E402
 from traffic import Load  # noqa: E402
 
-MOVING_S = 3    # flows go on: none is silent for longer
+MOVING_S = 1    # flows go on: none is silent for longer
+SLOW_S = 5      # it is told what a run waits for
 SKIPPED = 77    # ctest's SKIP_RETURN_CODE here
 
 
@@ -143,15 +146,21 @@ class Soak:
                 fault.close()  # a second time: nothing
 
     def settle(self, lab, seconds):
-        """Until all is as planned and every flow goes on; says what is not when the time is up."""
-        end = time.monotonic() + seconds
+        """Until all is as planned and every flow goes on; says what is not when the time is up.
+        What took long is told."""
+        began = time.monotonic()
+        end, told = began + seconds, set()
         while True:
             left = next(filter(None, (checks.not_as_planned(host, lab.file)
                                       for host in lab.hosts.values())), None)
             if not left and self.load.silence() > MOVING_S:
-                left = f"a flow is silent for {self.load.silence():.0f} s"
+                left = f"a flow is silent; {self.load.stuck()}; for {self.load.silence():.0f} s"
             if not left:
                 return None
+            words = re.sub(r"silent.*", "", left)
+            if time.monotonic() > began + SLOW_S and words not in told:
+                told.add(words)
+                print(f"{datetime.datetime.now():%H:%M:%S} waiting: {left}", flush=True)
             if time.monotonic() > end:
                 self.problem(f"not as planned after {seconds} s: {left}")
                 return left
@@ -227,8 +236,7 @@ class Soak:
 
 
 def replay(options):
-    only = "" if options.only == tuple(faults.FAULTS) else " --only " + " ".join(
-        f"'{kind}'" for kind in options.only)
+    only = "" if options.only == tuple(faults.FAULTS) else f" --only {shlex.join(options.only)}"
     return f"./dev soak {options.minutes:g} --seed {options.seed}{only}"
 
 

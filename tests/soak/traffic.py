@@ -58,6 +58,11 @@ class Load:
         with self.lock:
             return sum(line[key] for line in self.now.values())
 
+    def stuck(self):
+        """Words on flows whose bytes TCP sends again and again."""
+        with self.lock:
+            return [f"{node}: {flow}" for node, line in self.now.items() for flow in line["stuck"]]
+
     def dead(self):
         return [node for node, process in self.processes.items() if process.poll() is not None]
 
