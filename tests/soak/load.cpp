@@ -45,6 +45,7 @@ using tunorch::soak::Stream;
 
 constexpr std::size_t max_flows = 2000;
 constexpr std::size_t chunk_bytes = 64 << 10;
+constexpr double stuck_seconds = 2;
 constexpr int stuck_backoff = 3;  // times that TCP doubled its timeout
 constexpr std::uint64_t magic = 0x746e736f616b3031;
 constexpr std::uint64_t way_back = 0x9e3779b97f4a7c15;  // between the seeds of both directions
@@ -369,7 +370,7 @@ class Load {
     for (Flow* flow : all) {
       const double silence = flow->in_over ? 0 : seconds_since(flow->heard);
       longest_silence_ = std::max(longest_silence_, silence);
-      if (flow->connected) note_stuck(*flow);
+      note_stuck(*flow, silence);
       if (silence > options_.stall_seconds)
         lose(*flow, flow->connected ? "silent" : "cannot be opened");
       else if (flow->connected || connect_done(*flow))
@@ -378,12 +379,13 @@ class Load {
     if (seconds_since(reported_) > report_interval.count()) report(false);
   }
 
-  /// One whose bytes TCP sends again and again.
-  void note_stuck(const Flow& flow) {
+  /// One that is silent, or whose bytes TCP sends again and again.
+  void note_stuck(const Flow& flow, double silence) {
     tcp_info info{};
     socklen_t size = sizeof info;
     ::getsockopt(flow.fd.get(), IPPROTO_TCP, TCP_INFO, &info, &size);
-    if (info.tcpi_backoff < stuck_backoff || stuck_.size() >= 5) return;
+    if ((info.tcpi_backoff < stuck_backoff && silence < stuck_seconds) || stuck_.size() >= 5)
+      return;
     sockaddr_in own{}, peer{};
     socklen_t own_size = sizeof own, peer_size = sizeof peer;
     ::getsockname(flow.fd.get(), reinterpret_cast<sockaddr*>(&own), &own_size);
@@ -393,7 +395,7 @@ class Load {
                       {"to_port", ntohs(peer.sin_port)},
                       {"backoff", info.tcpi_backoff},
                       {"rto_ms", info.tcpi_rto / 1000},
-                      {"state", info.tcpi_state}});
+                      {"connected", flow.connected}});
   }
 
   void report(bool last) {

@@ -59,7 +59,7 @@ class Load:
             return sum(line[key] for line in self.now.values())
 
     def stuck(self):
-        """Words on flows whose bytes TCP sends again and again."""
+        """Words on flows that are silent, or whose bytes TCP sends again and again."""
         with self.lock:
             return [f"{node}: {flow}" for node, line in self.now.items() for flow in line["stuck"]]
 
