@@ -48,6 +48,14 @@ def processes():
             yield int(pid), int(parent), state
 
 
+def state_of(pid):
+    """As proc(5) writes it; Z where there is none."""
+    with contextlib.suppress(OSError):
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0]
+    return "Z"
+
+
 def worker_processes(host):
     """Of a host's network namespace, whether or not its daemon knows them."""
     ours = os.stat(f"/run/netns/{host.ns}").st_ino
@@ -163,8 +171,9 @@ class Watch(threading.Thread):
             return
         live = bundle["peers"][0]["live_tunnels"]
         devices = host.route_devices(host.peer.inner4)
+        running = {name for name, pid in workers(host).items() if state_of(pid) not in "TZ"}
         dead = {tunnel["name"] for tunnel in bundle["tunnels"]
-                if tunnel["worker"] != "running" or tunnel["name"] not in live}
+                if tunnel["name"] not in running or tunnel["name"] not in live}
         for tunnel in names(TUNNELS + 1):
             key = host.node, tunnel
             # The last one stays where probes alone are against it.

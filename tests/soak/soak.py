@@ -31,6 +31,7 @@ from test_residue import dump  # noqa: E402
 from traffic import Load  # noqa: E402
 
 MOVING_S = 1    # flows go on: none is silent for longer
+MOST_TOLD = 10  # of the flows that one fault cost
 SLOW_S = 5      # it is told what a run waits for
 SKIPPED = 77    # ctest's SKIP_RETURN_CODE here
 
@@ -86,6 +87,7 @@ class Soak:
             self.settle(lab, 60)
             self.inject_until(lab, end)
             self.problems += self.load.end()
+            self.tell_lost("at the end, with nothing broken", self.load.newly_lost())
         finally:
             self.took = time.monotonic() - began
             self.watch.read_log([])
@@ -96,13 +98,16 @@ class Soak:
     def inject_until(self, lab, end):
         for calm, both in faults.rounds(self.options.seed, self.options.only):
             time.sleep(calm)
+            self.tell_lost("with nothing broken", self.load.newly_lost())
             if time.monotonic() > end:
                 return
-            self.round(lab, both)
+            if not self.round(lab, both):
+                return self.problem("ended: where all is not as planned the next fault proves nothing")
             if dead := self.load.dead():
                 raise AssertionError(f"the load of {dead} ended")
 
     def round(self, lab, both):
+        """Whether all was as planned at its end."""
         kinds = [pick.kind for _, pick in both]
         began, udp_lost = time.monotonic(), self.load.total("udp_lost")
         violations = len(self.watch.violations)
@@ -112,9 +117,8 @@ class Soak:
         settled = time.monotonic()
         self.watch.quiet_moment()
         self.watch.read_log(kinds)
-        stall, lost = self.load.between(began, settled)
-        for words in lost:
-            self.problem(f"{' + '.join(kinds)}: flow lost: {words}")
+        stall, lost = self.load.between(began, settled), self.load.newly_lost()
+        self.tell_lost(" + ".join(kinds), lost)
         well = not left and not lost and len(self.watch.violations) == violations
         for kind in kinds:
             row = self.rows[kind]
@@ -128,6 +132,13 @@ class Soak:
         print(f"{datetime.datetime.now():%H:%M:%S} {'ok ' if well else 'BAD'} {where}: "
               f"{mended - began:.1f} s, as planned {settled - mended:.1f} s later, "
               f"longest silence {stall:.1f} s", flush=True)
+        return not left
+
+    def tell_lost(self, when, lost):
+        for words in lost[:MOST_TOLD]:
+            self.problem(f"{when}: flow lost: {words}")
+        if len(lost) > MOST_TOLD:
+            self.problem(f"{when}: {len(lost) - MOST_TOLD} more flows lost")
 
     def break_and_mend(self, lab, both):
         """Each for as long as it says; the second begins within a second of the first."""

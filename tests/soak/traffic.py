@@ -21,7 +21,8 @@ class Load:
         self.lock = threading.Lock()
         self.now = {}        # node: its newest line
         self.silences = []   # (when, seconds)
-        self.lost = {}       # name of the flow: (when, words)
+        self.lost = {}       # name of the flow: words
+        self.told = set()    # names
         self.processes = {}
         for node, own, peer in (("gateway", GATEWAY, EDGE), ("edge", EDGE, GATEWAY)):
             words = [node, own, peer, PORT, LONG_FLOWS, SHORT_FLOWS_A_SECOND, KBIT, UDP_PPS,
@@ -40,8 +41,8 @@ class Load:
                 self.silences.append((now, line["silence_s"]))
                 for flow in line["lost"]:
                     name = flow["flow"].replace("peer", other)  # both ends tell of it
-                    self.lost.setdefault(name, (now, f"{name}: {flow['why']} at byte "
-                                                f"{flow['at_byte']}, {flow['age_s']:.0f} s old"))
+                    self.lost.setdefault(name, f"{name}: {flow['why']} at byte "
+                                               f"{flow['at_byte']}, {flow['age_s']:.0f} s old")
 
     def silence(self):
         """Of the flow that has been silent longest, in seconds."""
@@ -49,10 +50,16 @@ class Load:
             return max([line["silence_s"] for line in self.now.values()] + [0])
 
     def between(self, begin, end):
-        """(longest silence in seconds, words on each flow lost)"""
+        """Longest silence in seconds."""
         with self.lock:
-            return (max([silence for when, silence in self.silences if begin <= when <= end] + [0]),
-                    [words for when, words in self.lost.values() if begin <= when <= end])
+            return max([silence for when, silence in self.silences if begin <= when <= end] + [0])
+
+    def newly_lost(self):
+        """Words on each flow that was lost since the last time this was asked."""
+        with self.lock:
+            news = [words for name, words in self.lost.items() if name not in self.told]
+            self.told.update(self.lost)
+            return news
 
     def total(self, key):
         with self.lock:
