@@ -148,14 +148,16 @@ class Watch(threading.Thread):
         for role, pid in self.processes_of(host):
             with contextlib.suppress(OSError, KeyError):
                 self.series[host.node, role, pid].append(sample(pid))
+        bundle = status(host, seconds=2)
+        # One that does not answer, perhaps because it is stopped, takes leave of no child either.
         zombies = {pid for pid, parent, state in processes()
-                   if state == "Z" and parent == host.keeper.pid()}
+                   if state == "Z" and parent == host.keeper.pid() and bundle}
         for pid in zombies & self.zombies[host.node]:
             self.violated(f"{host.node}: zombie {pid} of the daemon")
         self.zombies[host.node] = zombies
         for pid, code in host.keeper.ends:
             self.violated(f"{host.node}: daemon {pid} ended by itself with {code}")
-        self.look_for_dead_members(host)
+        self.look_for_dead_members(host, bundle)
 
     def processes_of(self, host):
         if pid := host.keeper.pid():
@@ -163,8 +165,7 @@ class Watch(threading.Thread):
         for pid in workers(host).values():
             yield "worker", pid
 
-    def look_for_dead_members(self, host):
-        bundle = status(host, seconds=2)
+    def look_for_dead_members(self, host, bundle):
         if bundle is None:
             self.dead_since = {key: when for key, when in self.dead_since.items()
                                if key[0] != host.node}

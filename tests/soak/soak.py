@@ -102,7 +102,7 @@ class Soak:
             if time.monotonic() > end:
                 return
             if not self.round(lab, both):
-                return self.problem("ended: where all is not as planned the next fault proves nothing")
+                return self.problem("ended: where all is not as planned, more faults prove nothing")
             if dead := self.load.dead():
                 raise AssertionError(f"the load of {dead} ended")
 
