@@ -79,6 +79,7 @@ class Host:
         self.node = node
         self.ns = f"{os.path.basename(lab.dir)}-{node}"
         self.runtime = os.path.join(lab.dir, node)
+        self.state = os.path.join(lab.dir, "state")
         self.started = []
         subprocess.run(["ip", "netns", "add", self.ns], check=True)
         self.ip("link", "set", "lo", "up")
@@ -102,7 +103,7 @@ class Host:
 
     def options(self):
         return ["--node", self.node, "--runtime-dir", self.runtime,
-                "--state-dir", os.path.join(self.lab.dir, "state")]
+                "--state-dir", self.state]
 
     def tunorch(self, *args, check=True):
         return self.run(TUNORCH, *args, *self.options(), check=check)

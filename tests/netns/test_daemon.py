@@ -1,8 +1,10 @@
 """The daemon ends or is killed: traffic goes on, and its successor takes over what lives."""
 
 import os
+import resource
 import signal
 import socket
+import subprocess
 import time
 
 from lab import Flows, LabTest, TUNORCH, wait_for
@@ -118,6 +120,30 @@ class DaemonEnds(LabTest):
         wait_for("it is replaced",
                  lambda: self.edge.worker_pids()["backbone-1"] not in (victim, 0), 20)
         wait_for("four live tunnels", lambda: self.edge.live() == 4)
+
+
+class OutOfDescriptors(LabTest):
+    def cpu_seconds(self, pid):
+        with open(f"/proc/{pid}/stat") as file:
+            fields = file.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def test_clients_that_cannot_be_served_do_not_keep_it_busy(self):
+        self.lab.up()
+        pid = self.edge.daemon_pid()
+        before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.prlimit, pid, resource.RLIMIT_NOFILE, before)
+        used = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
+        free = next(number for number in range(1000) if number not in used)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, before[1]))
+        client = self.edge.start(TUNORCH, "status", *self.edge.options(), stdout=subprocess.PIPE)
+        began = self.cpu_seconds(pid)
+        time.sleep(2)
+        self.assertIsNone(client.poll(), "it was to wait: there is no descriptor for it")
+        self.assertLess(self.cpu_seconds(pid) - began, 0.2)
+        self.assert_reaches(self.edge, "10.77.0.1")
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+        self.assertIn("4 of 4 tunnels live", client.communicate(timeout=10)[0])
 
 
 class UnderSystemd(LabTest):

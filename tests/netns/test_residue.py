@@ -10,6 +10,29 @@ from lab import LabTest, cluster
 MOVING = ("nf_conntrack_count",)
 
 
+def dump(host):
+    """Everything on a host and in its lab's folder that `down` is to leave as it was."""
+    commands = {
+        "links": ("ip", "-o", "-d", "link"),
+        "addresses": ("ip", "-o", "addr"),
+        "ipv4 routes": ("ip", "-4", "route", "show", "table", "all"),
+        "ipv6 routes": ("ip", "-6", "route", "show", "table", "all"),
+        "ipv4 rules": ("ip", "-4", "rule"),
+        "ipv6 rules": ("ip", "-6", "rule"),
+        "nexthops": ("ip", "nexthop"),
+        "nft": ("nft", "list", "ruleset"),
+    }
+    lines = {name: host.run(*words).stdout.splitlines() for name, words in commands.items()}
+    sysctls = subprocess.run(host.command("sysctl", "-a"), text=True, capture_output=True)
+    lines["sysctls"] = [line for line in sysctls.stdout.splitlines()
+                        if line.startswith("net.") and not any(m in line for m in MOVING)]
+    assert len(lines["sysctls"]) > 200
+    lines["files"] = sorted(os.path.join(path, name)
+                            for path, folders, files in os.walk(host.lab.dir)
+                            for name in folders + files)
+    return lines
+
+
 class NothingIsLeft(LabTest):
     def setUp(self):
         self.spec = cluster(tunnels=3)
@@ -19,25 +42,7 @@ class NothingIsLeft(LabTest):
         super().setUp()
 
     def dump(self, host):
-        commands = {
-            "links": ("ip", "-o", "-d", "link"),
-            "addresses": ("ip", "-o", "addr"),
-            "ipv4 routes": ("ip", "-4", "route", "show", "table", "all"),
-            "ipv6 routes": ("ip", "-6", "route", "show", "table", "all"),
-            "ipv4 rules": ("ip", "-4", "rule"),
-            "ipv6 rules": ("ip", "-6", "rule"),
-            "nexthops": ("ip", "nexthop"),
-            "nft": ("nft", "list", "ruleset"),
-        }
-        dump = {name: host.run(*words).stdout.splitlines() for name, words in commands.items()}
-        sysctls = subprocess.run(host.command("sysctl", "-a"), text=True, capture_output=True)
-        dump["sysctls"] = [line for line in sysctls.stdout.splitlines()
-                           if line.startswith("net.") and not any(m in line for m in MOVING)]
-        self.assertGreater(len(dump["sysctls"]), 200)
-        dump["files"] = sorted(os.path.join(path, name)
-                               for path, folders, files in os.walk(self.lab.dir)
-                               for name in folders + files)
-        return dump
+        return dump(host)
 
     def assert_same(self, before, host):
         after = self.dump(host)
