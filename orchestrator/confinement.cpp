@@ -21,11 +21,9 @@ namespace {
 using nlohmann::json;
 
 /// As packaging/tunorch.service.in has them, and why.
-constexpr std::array daemon_capabilities{CAP_NET_ADMIN,    CAP_NET_RAW,   CAP_NET_BIND_SERVICE,
-                                         CAP_SETUID,       CAP_SETGID,    CAP_SETPCAP,
-                                         CAP_KILL,         CAP_CHOWN,     CAP_FOWNER,
-                                         CAP_DAC_OVERRIDE, CAP_SYS_ADMIN, CAP_MKNOD,
-                                         CAP_BPF,          CAP_SYS_PTRACE};
+constexpr std::array daemon_capabilities{
+    CAP_NET_ADMIN, CAP_NET_RAW, CAP_NET_BIND_SERVICE, CAP_SETUID,       CAP_SETGID, CAP_SETPCAP,
+    CAP_KILL,      CAP_CHOWN,   CAP_FOWNER,           CAP_DAC_OVERRIDE, CAP_BPF};
 
 /// Where the kernel gives no files, a pipe to a collector is stopped by 1 alone (core(5)).
 constexpr rlim_t no_core_dump = 1;

@@ -39,9 +39,11 @@ Number number(std::string_view text) {
 Launch wireguard_launch(const DesiredTunnel& tunnel, const WireGuardKeys& keys) {
   Launch launch;
   launch.argv = {tunnel.wireguard.binary, "--foreground", tunnel.name};
-  launch.environment = {"LOG_LEVEL=error", "WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD=1"};
-  // Its socket is in /run/wireguard under the device's name, which another namespace may have too.
-  launch.own_run = true;
+  launch.environment = {"LOG_LEVEL=error", "WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD=1",
+                        "WG_UAPI_FD=3"};
+  // It begins only where that is there, and wg(8) finds it so.
+  launch.socket = wireguard_socket;
+  launch.socket_link = "/run/wireguard/" + tunnel.name + ".sock";
   launch.control = fmt::format(
       "set=1\nprivate_key={}\nfwmark={}\nlisten_port={}\nreplace_peers=true\n", keys.private_key,
       own_connections_mark, tunnel.spec.listener ? tunnel.spec.port : 0);
@@ -51,10 +53,6 @@ Launch wireguard_launch(const DesiredTunnel& tunnel, const WireGuardKeys& keys) 
   }
   launch.control += "\n";
   return launch;
-}
-
-std::string wireguard_socket(const std::string& device) {
-  return "wireguard/" + device + ".sock";
 }
 
 WireGuardState read_wireguard(std::string_view answer) {

@@ -18,8 +18,8 @@ namespace tunorch {
 /// hands anew.
 Launch wireguard_launch(const DesiredTunnel& tunnel, const WireGuardKeys& keys);
 
-/// Where its UAPI socket is, in the process's folder.
-std::string wireguard_socket(const std::string& device);
+/// Its UAPI socket, in the process's folder.
+inline constexpr const char* wireguard_socket = "uapi.sock";
 
 inline constexpr const char* wireguard_question = "get=1\n\n";
 

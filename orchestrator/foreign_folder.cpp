@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,6 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::uintmax_t max_log_bytes = 1024 * 1024;
+constexpr int backlog = 16;
 
 void give_to(const fs::path& path, std::uint32_t user) {
   if (::lchown(path.c_str(), user, user) != 0)
@@ -54,6 +57,38 @@ void ForeignFolder::write(const std::vector<LaunchFile>& files, std::uint32_t us
     write_whole(path_ / file.name, file.text);
     give_to(path_ / file.name, user);
   }
+}
+
+routing::Fd ForeignFolder::listen(const std::string& socket, std::uint32_t user) const {
+  const fs::path path = path_ / socket;
+  routing::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path.string().copy(address.sun_path, sizeof address.sun_path - 1);
+  if (!fd.valid() || path.string().size() >= sizeof address.sun_path ||
+      ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+      ::listen(fd.get(), backlog) != 0)
+    throw std::system_error(errno, std::generic_category(), "cannot listen on " + path.string());
+  fs::permissions(path, fs::perms::owner_read | fs::perms::owner_write);
+  give_to(path, user);
+  return fd;
+}
+
+void ForeignFolder::link(const std::string& socket, const fs::path& from) const {
+  if (fs::exists(fs::symlink_status(from)) && !fs::is_symlink(from))
+    throw std::runtime_error(fmt::format(
+        "cannot start it: {} is somebody else's; end the program that has it, or remove it",
+        from.string()));
+  make_dir(from.parent_path());
+  fs::remove(from);
+  fs::create_symlink(path_ / socket, from);
+}
+
+void ForeignFolder::unlink(const fs::path& from) const {
+  std::error_code ignored;
+  if (from.empty() || fs::read_symlink(from, ignored).parent_path() != path_) return;
+  fs::remove(from, ignored);
+  remove_made_dir(from.parent_path());
 }
 
 void ForeignFolder::remove() const {

@@ -26,6 +26,14 @@ class ForeignFolder {
   void write(const std::vector<LaunchFile>& files, std::uint32_t user) const;
   void remove() const;
 
+  /// A socket in it that the program is to listen on (unix(7)), the user's. Throws
+  /// std::system_error.
+  routing::Fd listen(const std::string& socket, std::uint32_t user) const;
+  /// A link to that from outside. Throws std::runtime_error where somebody else's file is there.
+  void link(const std::string& socket, const std::filesystem::path& from) const;
+  /// Where it still leads here, and the folder it is in where link() made that.
+  void unlink(const std::filesystem::path& from) const;
+
   /// For what it prints, to be appended. Throws std::system_error.
   routing::Fd open_log() const;
   /// The last that it printed, without empty lines and what is no text.

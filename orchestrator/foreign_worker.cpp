@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <system_error>
 
+#include "orchestrator/tun_access.hpp"
+
 namespace tunorch {
 namespace {
 
@@ -67,11 +69,16 @@ void ForeignWorker::launch(const DesiredTunnel& wanted) {
     spdlog::warn("processes were left behind and are ended tunnel={}", tunnel_);
   folder_.make(user);
   folder_.write(wanted.launch.files, user);
+  if (user != 0) allow_tun(user);
   const Fd output = folder_.open_log();
+  Fd socket;
+  if (!wanted.launch.socket.empty()) {
+    socket = folder_.listen(wanted.launch.socket, user);
+    folder_.link(wanted.launch.socket, wanted.launch.socket_link);
+  }
   launched(
-      launch_foreign(host_.io.get_executor(),
-                     {wanted.launch.argv, wanted.launch.environment, folder_.path(),
-                      wanted.launch.own_run ? folder_.path() : fs::path(), user, output.get()}),
+      launch_foreign(host_.io.get_executor(), {wanted.launch.argv, wanted.launch.environment,
+                                               folder_.path(), user, output.get(), socket.get()}),
       wanted.spec.digest);
   started_ = Clock::now();
   passing_ = "it is not ready yet; what it prints is in " + folder_.log().string();
@@ -116,7 +123,11 @@ void ForeignWorker::forget() {
   health_.reset();
   for (auto& [peer, one] : peers_) one.mtu.reset();
   activity_ = {};
-  if (wanted_.tun.owner >= worker_uid_base) end_strays(wanted_.tun.owner);
+  if (wanted_.tun.owner >= worker_uid_base) {
+    end_strays(wanted_.tun.owner);
+    forbid_tun(wanted_.tun.owner);
+  }
+  folder_.unlink(wanted_.launch.socket_link);
   folder_.remove();
 }
 
@@ -217,8 +228,8 @@ void ForeignWorker::look_around(Clock::time_point now) {
 void ForeignWorker::connect_control() {
   if (control_ && !control_->is_closed()) return;
   if (engine_ == Engine::command) return;
-  const fs::path socket = folder_.path() / (engine_ == Engine::openvpn ? openvpn_management
-                                                                       : wireguard_socket(tunnel_));
+  const fs::path socket =
+      folder_.path() / (engine_ == Engine::openvpn ? openvpn_management : wireguard_socket);
   try {
     control_ = std::make_unique<EngineControl>(host_.io, socket,
                                                [this](std::string_view text) { hear(text); });
@@ -451,7 +462,7 @@ void ForeignWorker::check_health_command(Clock::time_point now) {
     const Fd output = folder_.open_log();
     health_ = launch_foreign(
         host_.io.get_executor(),
-        {wanted_.launch.health, {}, folder_.path(), fs::path(), user_of(wanted_), output.get()});
+        {wanted_.launch.health, {}, folder_.path(), user_of(wanted_), output.get(), -1});
     health_since_ = now;
   } catch (const std::exception& error) {
     reason_ = std::string("its health command: ") + error.what();

@@ -26,7 +26,8 @@ struct Launch {
   std::vector<std::string> health;  // a command to run now and then; empty: none
   std::string stop_signal = "TERM";
   bool as_root = false;
-  bool own_run = false;  // the folder is /run to it
+  std::string socket;       // in its folder, made before it: it listens on what it gets as fd 3
+  std::string socket_link;  // where the program looks whether that is there; empty: nowhere
 
   bool operator==(const Launch&) const = default;
 };

@@ -5,9 +5,7 @@
 #include <linux/capability.h>
 #include <linux/close_range.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -36,6 +34,12 @@ bool close_others_on_exec(int first) {
   return ::close_range(static_cast<unsigned>(first), ~0u, CLOSE_RANGE_CLOEXEC) == 0;
 }
 
+bool pass_on(int fd, int as) {
+  return fd == as ? ::fcntl(fd, F_SETFD, 0) == 0 : ::dup2(fd, as) >= 0;
+}
+
+constexpr int inherited_socket = 3;
+
 /// Runs in the child between fork and exec. posix::bind_fd of Boost 1.81 misses a return, so the
 /// control socket is put in place here.
 struct WorkerSetup {
@@ -52,10 +56,8 @@ struct WorkerSetup {
   template <class Launcher>
   boost::system::error_code on_exec_setup(Launcher&, const boost::filesystem::path&,
                                           const char* const*&) {
-    const bool ok = ::dup2(control, worker::control_fd) >= 0 &&
-                    (control != worker::control_fd || ::fcntl(control, F_SETFD, 0) == 0) &&
-                    ::setgroups(0, nullptr) == 0 && ::setresgid(user, user, user) == 0 &&
-                    ::setresuid(user, user, user) == 0 &&
+    const bool ok = pass_on(control, worker::control_fd) && ::setgroups(0, nullptr) == 0 &&
+                    ::setresgid(user, user, user) == 0 && ::setresuid(user, user, user) == 0 &&
                     ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && ::setsid() >= 0 &&
                     close_others_on_exec(worker::control_fd + 1);
     return ok ? boost::system::error_code{}
@@ -63,9 +65,7 @@ struct WorkerSetup {
   }
 };
 
-constexpr const char* tun_path = "/dev/net/tun";
-
-/// As whom a foreign program runs, and what it sees. The network rights let it set what it thinks
+/// As whom a foreign program runs. The network rights let it set what it thinks
 /// is its device's to be set, mark its packets and bind a low port.
 struct ForeignSetup {
   const ForeignProgram& program;
@@ -75,40 +75,19 @@ struct ForeignSetup {
   boost::system::error_code on_setup(Launcher& launcher, const boost::filesystem::path&,
                                      const char* const*&) {
     launcher.env = environment.data();
+    if (program.socket >= 0) launcher.fd_whitelist.push_back(inherited_socket);
     return {};
   }
 
   template <class Launcher>
   boost::system::error_code on_exec_setup(Launcher&, const boost::filesystem::path&,
                                           const char* const*&) {
-    const bool ok = ::setsid() >= 0 && ::chdir(program.dir.c_str()) == 0 && mount_own() &&
-                    change_user() && close_others_on_exec(STDERR_FILENO + 1);
+    const bool passes = program.socket >= 0;
+    const bool ok = ::setsid() >= 0 && ::chdir(program.dir.c_str()) == 0 && change_user() &&
+                    (!passes || pass_on(program.socket, inherited_socket)) &&
+                    close_others_on_exec(passes ? inherited_socket + 1 : STDERR_FILENO + 1);
     return ok ? boost::system::error_code{}
               : boost::system::error_code(errno, boost::system::system_category());
-  }
-
-  /// In a mount namespace of its own: its /run, and a /dev/net/tun it may open where the host's is
-  /// root's alone (without udev, which gives it to all; whose device it may take, the kernel
-  /// checks).
-  bool mount_own() const {
-    struct stat tun {};
-    const bool closed =
-        program.user != 0 && ::stat(tun_path, &tun) == 0 && (tun.st_mode & 06) != 06;
-    if (!closed && program.run.empty()) return true;
-    if (::unshare(CLONE_NEWNS) != 0 ||
-        ::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0)
-      return false;
-    if (closed) {
-      const std::string folder = program.dir.string() + "/dev", node = folder + "/tun";
-      if ((::mkdir(folder.c_str(), 0755) != 0 && errno != EEXIST) ||
-          ::mount("tmpfs", folder.c_str(), "tmpfs", MS_NOSUID | MS_NOEXEC, "size=4k") != 0 ||
-          ::mknod(node.c_str(), S_IFCHR | 0600, tun.st_rdev) != 0 ||
-          ::chown(node.c_str(), program.user, program.user) != 0 ||
-          ::mount(node.c_str(), tun_path, nullptr, MS_BIND, nullptr) != 0)
-        return false;
-    }
-    return program.run.empty() ||
-           ::mount(program.run.c_str(), "/run", nullptr, MS_BIND, nullptr) == 0;
   }
 
   bool change_user() const {
@@ -247,15 +226,18 @@ Process launch_foreign(const boost::asio::any_io_executor& executor,
   return watched(child, error, executable);
 }
 
+/// A file in /proc/PID/net is another one in each network namespace, and can be looked at without
+/// rights over the process, which /proc/PID/ns asks for.
 int end_strays(std::uint32_t user) {
+  constexpr const char* of_namespace = "/net/unix";
   struct stat ours {
   }, theirs{}, owner{};
-  if (user == 0 || ::stat("/proc/self/ns/net", &ours) != 0) return 0;
+  if (user == 0 || ::stat((std::string("/proc/self") + of_namespace).c_str(), &ours) != 0) return 0;
   int ended = 0;
   std::error_code gone;
   for (const auto& entry : std::filesystem::directory_iterator("/proc", gone)) {
     const std::string name = entry.path().filename();
-    const std::string net = entry.path().string() + "/ns/net";
+    const std::string net = entry.path().string() + of_namespace;
     if (name.find_first_not_of("0123456789") != name.npos ||
         ::stat(entry.path().c_str(), &owner) != 0 || owner.st_uid != user ||
         ::stat(net.c_str(), &theirs) != 0 || theirs.st_ino != ours.st_ino)

@@ -39,9 +39,9 @@ struct ForeignProgram {
   std::vector<std::string> argv;         // argv[0] is looked up in the usual folders
   std::vector<std::string> environment;  // besides PATH
   std::filesystem::path dir;             // it starts there
-  std::filesystem::path run;             // the folder that is /run to it; empty: as it is
   std::uint32_t user = 0;                // uid and gid; 0: root
   int output = -1;                       // for what it prints
+  int socket = -1;                       // its fd 3; -1: none
 };
 
 /// Runs it; as another user it keeps CAP_NET_ADMIN, CAP_NET_RAW and CAP_NET_BIND_SERVICE. Throws

@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
 #include <filesystem>
@@ -67,8 +68,8 @@ std::string unit_of(const Paths& paths) {
 
 void start_unit(const std::string& unit) {
   boost::asio::io_context io;
-  const Process systemctl =
-      launch_foreign(io.get_executor(), {{"systemctl", "start", unit}, {}, "/", "", 0, 2});
+  const Process systemctl = launch_foreign(
+      io.get_executor(), {{"systemctl", "start", unit}, {}, "/", 0, STDERR_FILENO, -1});
   if (!ended_within(systemctl, std::chrono::seconds(30)) ||
       exit_reason(systemctl) != "exited with status 0")
     throw std::runtime_error("cannot start " + unit + ": `journalctl -u " + unit + "` tells why");

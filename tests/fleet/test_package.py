@@ -64,7 +64,7 @@ class Package(unittest.TestCase):
                 file.write(re.sub(r"Documentation=.*\n", "", text))
             done = run("systemd-analyze", "verify", "--man=no", copy)
             self.assertEqual((done.returncode, done.stderr), (0, ""))
-            exposure = run("systemd-analyze", "security", "--offline=true", "--threshold=60", copy)
+            exposure = run("systemd-analyze", "security", "--offline=true", "--threshold=30", copy)
             self.assertEqual(exposure.returncode, 0, exposure.stdout + exposure.stderr)
 
     def test_users_and_folders(self):

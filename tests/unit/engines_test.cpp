@@ -11,6 +11,7 @@ namespace tunorch {
 namespace {
 
 using testing::AllOf;
+using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
@@ -132,7 +133,9 @@ const WireGuardKeys wireguard_keys{"aa", {{"gateway", "11"}, {"edge", "22"}, {"b
 TEST(WireGuard, AListenersPeersHaveTheirPrefixes) {
   const Launch launch = wireguard_launch(tunnel_of(Engine::wireguard, "gateway"), wireguard_keys);
   EXPECT_THAT(launch.argv, ElementsAre("wireguard-go", "--foreground", "backbone-1"));
-  EXPECT_TRUE(launch.own_run);
+  EXPECT_THAT(launch.environment, Contains("WG_UAPI_FD=3"));
+  EXPECT_EQ(launch.socket, wireguard_socket);
+  EXPECT_EQ(launch.socket_link, "/run/wireguard/backbone-1.sock");
   EXPECT_THAT(launch.control,
               AllOf(testing::StartsWith("set=1\nprivate_key=aa\n"), HasSubstr("listen_port=4431\n"),
                     HasSubstr("public_key=22\n"), HasSubstr("allowed_ip=192.168.50.0/24\n"),

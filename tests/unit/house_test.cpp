@@ -81,6 +81,7 @@ TEST(House, ALibraryLivesBehindOneFilePair) {
       {"intel-ipsec-mb\\.h", "worker/gcm_provider\\.cpp"},
       {"boost/process(/.*|\\.hpp)", "orchestrator/process\\..pp"},
       {"(seccomp|linux/landlock)\\.h", "worker/sandbox\\.cpp"},
+      {"(acl/.*|sys/acl\\.h)", "orchestrator/tun_access\\.cpp"},
       {"cap-ng\\.h", "orchestrator/(confinement|process)\\.cpp"},
       {"systemd/.*", "orchestrator/service_manager\\..pp"},
       {"CLI/.*", "orchestrator/main\\.cpp"},
