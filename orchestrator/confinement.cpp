@@ -78,7 +78,7 @@ json confinement_status(pid_t pid) {
 std::string confinement_text(const json& confinement) {
   if (confinement.is_null()) return "not running";
   const auto names = confinement.at("capabilities").get<std::vector<std::string>>();
-  std::string text = fmt::format("uid {}, ", confinement.at("uid").get<std::uint32_t>());
+  std::string text = confinement.at("uid") == 0 ? "root, " : "own user, ";
   text += names.empty() ? "no capabilities" : fmt::format("may {}", fmt::join(names, " "));
   if (confinement.value("no_new_privileges", false)) text += ", no_new_privs";
   if (confinement.value("seccomp", false)) text += ", seccomp";

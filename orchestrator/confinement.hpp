@@ -16,7 +16,7 @@ void confine_daemon();
 /// {"uid", "capabilities": [names], "no_new_privileges", "seccomp"} of /proc/PID/status (proc(5));
 /// null where there is no such process.
 nlohmann::json confinement_status(pid_t pid);
-/// The same in words: "uid 1880000000, no capabilities, no_new_privs, seccomp".
+/// The same in words: "own user, no capabilities, no_new_privs, seccomp".
 std::string confinement_text(const nlohmann::json& confinement);
 
 }  // namespace tunorch

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <spdlog/spdlog.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -58,6 +59,16 @@ Fd listen_tcp(std::uint16_t port) {
   return fd;
 }
 
+/// The kernel loads a congestion control's module only for who has CAP_NET_ADMIN
+/// (tcp_ca_find_autoload(), net/ipv4/tcp_cong.c), and a worker has not. Where there is none a
+/// worker says so.
+void load_congestion(const std::string& name) {
+  const Fd any(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const std::string module = name == "auto" ? "bbr" : name;
+  (void)::setsockopt(any.get(), IPPROTO_TCP, TCP_CONGESTION, module.data(),
+                     static_cast<socklen_t>(module.size()));
+}
+
 Fd memory_file(const std::string& text, std::uint32_t user) {
   Fd file(::memfd_create("tunorch", MFD_CLOEXEC));
   // libpq refuses a key or a password that others could read.
@@ -100,6 +111,7 @@ int NativeWorker::open_streams(int wanted) {
 
 void NativeWorker::launch(const DesiredTunnel& wanted) {
   const bool listens = listener_ && wanted.spec.transport == "tls";
+  load_congestion(wanted.spec.congestion);
   worker::Request request{"start", worker::control_protocol, 0, listens ? 1 : 0, {}, wanted.spec};
   request.queues = request.spec.streams = open_streams(wanted.spec.streams);
   std::vector<int> fds = queues();

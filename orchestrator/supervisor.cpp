@@ -128,14 +128,16 @@ void Supervisor::use_protocol(std::uint8_t protocol) {
 void Supervisor::resume() {
   watchdog_.emplace(watchdog_limit);
   applied_ = load_applied(host_.paths);
-  Desired wanted;
+  Desired wanted, without_keys;
   try {
+    if (applied_) without_keys = load_desired(applied_->file, false);
     if (applied_) wanted = load_desired(applied_->file, true);
   } catch (const std::exception& error) {
     // What runs goes on as it is.
     cannot_load(error.what());
   }
-  use_protocol(wanted.protocol);
+  use_protocol(without_keys.protocol);
+  if (!load_problem_.empty()) guard_routes(without_keys);
   watch_kernel();
   probe_.emplace(io_);
   adopt_workers(wanted);

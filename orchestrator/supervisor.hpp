@@ -63,6 +63,7 @@ class Supervisor final : public TunnelWorker::Owner {
   void add_keys(const Cluster& cluster, const NodeKeys& keys, DesiredTunnel& tunnel) const;
   void use_protocol(std::uint8_t protocol);
   void cannot_load(const std::string& why);
+  void guard_routes(const Desired& without_keys);
   void load_again();
   void adopt_workers(const Desired& desired);
   void find_leftovers();

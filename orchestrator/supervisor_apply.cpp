@@ -193,6 +193,26 @@ void Supervisor::await_confirmation() {
   });
 }
 
+/// Its file can be read and its keys cannot: what is meant for a bundle must not go around it. The
+/// ways that are there are left as they are.
+void Supervisor::guard_routes(const Desired& without_keys) {
+  const auto guards = [](const Step& step) {
+    const auto* route = std::get_if<RouteStep>(&step);
+    const auto* rule = std::get_if<RuleStep>(&step);
+    return (route && !route->before && route->after->type == routing::RouteType::unreachable) ||
+           (rule && !rule->before);
+  };
+  try {
+    for (const Step& step : make_plan(without_keys, observe(without_keys), {}).steps) {
+      if (!guards(step)) continue;
+      perform(without_keys, step);
+      spdlog::info("{}", describe(step));
+    }
+  } catch (const std::exception& error) {
+    events_.add({"failed", "", "", std::string("cannot guard the routes: ") + error.what()});
+  }
+}
+
 void Supervisor::handle_confirm(const Client& client) {
   if (!applied_ || !applied_->unconfirmed)
     throw std::runtime_error(

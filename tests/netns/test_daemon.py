@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 
-from lab import Flows, LabTest, TUNORCH, wait_for
+from lab import GATEWAY, Flows, LabTest, TUNORCH, wait_for
 
 
 class DaemonEnds(LabTest):
@@ -69,6 +69,27 @@ class DaemonEnds(LabTest):
         self.edge.kill_worker("backbone-1")
         wait_for("a worker's death is seen", lambda: self.edge.tunnel("backbone-1")["restarts"] == 1)
         wait_for("four live tunnels", lambda: self.edge.live() == 4)
+
+    def test_booted_without_keys_traffic_does_not_go_around_the_bundle(self):
+        self.lab.up()
+        key = os.path.join(self.lab.dir, "pki/edge.key")
+        os.rename(key, key + ".away")
+        pids = self.edge.worker_pids().values()
+        self.end_daemon(self.edge, signal.SIGKILL)
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        for k in range(4):
+            self.edge.ip("link", "del", f"backbone-{k}")
+        self.edge.run("ip", "route", "flush", "proto", "116")
+        self.edge.ip("route", "add", "default", "via", "10.66.0.1")  # where it would go in the clear
+        self.edge.start_daemon()
+        wait_for("the new daemon answers", lambda: self.edge.tunorch("status", check=False).stdout)
+        done = self.edge.run("ip", "route", "get", GATEWAY, check=False)
+        self.assertIn("No route to host", done.stderr)
+        os.rename(key + ".away", key)
+        wait_for("four live tunnels", lambda: self.edge.tunorch("status", check=False).returncode == 0
+                 and self.edge.live() == 4, 30)
+        self.assert_reaches(self.edge, GATEWAY)
 
     def test_one_that_cannot_read_its_keys_can_be_taken_down(self):
         self.lab.up()

@@ -67,8 +67,8 @@ class Privileges(LabTest):
         self.assertEqual(int(fields(daemon)["CapBnd"], 16) & ~kept, 0)
         self.assertRegex(proc(daemon, "limits").decode(), r"Max core file size +1 +1 ")
         text = self.gateway.tunorch("status").stdout
-        self.assertRegex(text, r"daemon: uid 0, may .*net_admin")
-        self.assertRegex(text, r"backbone-0: uid 188\d+, no capabilities, no_new_privs, seccomp\n")
+        self.assertRegex(text, r"daemon: root, may .*net_admin")
+        self.assertRegex(text, r"backbone-0: own user, no capabilities, no_new_privs, seccomp\n")
 
     def test_keys_are_seen_nowhere(self):
         self.lab.up()

@@ -18,12 +18,12 @@ TEST(Confinement, InWords) {
                               {"capabilities", {"net_raw", "kill"}},
                               {"no_new_privileges", true},
                               {"seccomp", false}}),
-            "uid 7, may net_raw kill, no_new_privs");
+            "own user, may net_raw kill, no_new_privs");
   EXPECT_EQ(confinement_text({{"uid", 7},
                               {"capabilities", nlohmann::json::array()},
                               {"no_new_privileges", true},
                               {"seccomp", true}}),
-            "uid 7, no capabilities, no_new_privs, seccomp");
+            "own user, no capabilities, no_new_privs, seccomp");
 }
 
 /// In a child, for there is no way back. What a process started by it can get is bounded too.
