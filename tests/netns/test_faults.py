@@ -299,7 +299,7 @@ except (ssl.SSLError, OSError) as error:
                   "    except OSError: pass\n"
                   "print(ended)\n")
         self.assertEqual(self.edge.run(sys.executable, "-c", script).stdout, "100\n")
-        self.assert_listener_says("too many handshakes under way from this address",
+        self.assert_listener_says("too many handshakes under way: the oldest has to go",
                                   "no greeting within 5 seconds")
         self.assertEqual(self.gateway.live(), 4)
 
