@@ -111,23 +111,24 @@ ControlServer::ControlServer(asio::io_context& io, const std::filesystem::path& 
 }
 
 ControlServer::~ControlServer() {
+  *alive_ = false;
   ::unlink(path_.c_str());
 }
 
 void ControlServer::accept() {
-  acceptor_.async_accept(
-      [this](const boost::system::error_code& error, stream_protocol::socket socket) {
-        if (error == asio::error::operation_aborted) return;
-        if (!error) {
-          serve(std::move(socket));
-          return accept();
-        }
-        // Out of descriptors, it would fail again at once.
-        pause_.expires_after(accept_pause);
-        pause_.async_wait([this](const boost::system::error_code& stopped) {
-          if (!stopped) accept();
-        });
-      });
+  acceptor_.async_accept([this, alive = alive_](const boost::system::error_code& error,
+                                                stream_protocol::socket socket) {
+    if (!*alive || error == asio::error::operation_aborted) return;
+    if (!error) {
+      serve(std::move(socket));
+      return accept();
+    }
+    // Out of descriptors, it would fail again at once.
+    pause_.expires_after(accept_pause);
+    pause_.async_wait([this, alive](const boost::system::error_code& stopped) {
+      if (*alive && !stopped) accept();
+    });
+  });
 }
 
 void ControlServer::serve(stream_protocol::socket socket) {

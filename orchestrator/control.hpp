@@ -74,6 +74,7 @@ class ControlServer {
   ControlConnection::OnRequest on_request_;
   boost::asio::steady_timer pause_;
   std::shared_ptr<std::size_t> readers_ = std::make_shared<std::size_t>(0);
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 }  // namespace tunorch

@@ -49,13 +49,30 @@ class NamespaceLock {
     const auto bound = [&] {
       return ::bind(socket_.get(), reinterpret_cast<const sockaddr*>(&address), size) == 0;
     };
-    if (!in_a_second(bound))
+    if (in_a_second(bound)) {
+      ::listen(socket_.get(), SOMAXCONN);
+      return;
+    }
+    if (is_roots(reinterpret_cast<const sockaddr*>(&address), size))
       throw std::runtime_error(
           "another tunorch daemon runs in this network namespace: one serves a node, ask it with "
           "`tunorch status` (and its --runtime-dir)");
+    spdlog::warn(
+        "somebody who is not root holds the abstract socket \"tunorch-daemon\", by which a "
+        "second daemon of this network namespace would be found: going on without");
   }
 
  private:
+  /// Whether it is listened on by root (SO_PEERCRED, unix(7)): anybody may take the name.
+  static bool is_roots(const sockaddr* address, socklen_t size) {
+    const routing::Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    ucred holder{};
+    socklen_t length = sizeof holder;
+    return ::connect(socket.get(), address, size) == 0 &&
+           ::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &holder, &length) == 0 &&
+           holder.uid == 0;
+  }
+
   routing::Fd socket_;
 };
 

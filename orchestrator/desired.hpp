@@ -93,7 +93,7 @@ struct Desired {
   std::vector<routing::Rule> rules;
   std::optional<routing::NftTable> nft_table;
   std::vector<DesiredBundle> bundles;
-  std::optional<PkiTime> certificate_expires;  // nothing: no keys were loaded
+  std::optional<CertificateEnds> certificate_ends;  // nothing: no keys were loaded
   bool forwards_v6 = false;  // then router advertisements need accept_ra = 2 to be kept
 
   const DesiredTunnel* find_tunnel(const std::string& name) const;

@@ -103,9 +103,12 @@ std::string findings_text(const std::vector<Finding>& findings) {
     text += line_of("to mend:", finding.mend);
     text += line_of("to last:", finding.lasting);
   }
-  return text + fmt::format("{} errors, {} warnings, {} notes, {} ok\n",
-                            count(findings, Severity::error), count(findings, Severity::warning),
-                            count(findings, Severity::note), count(findings, Severity::ok));
+  const auto counted = [&](Severity severity, const char* noun) {
+    const auto number = count(findings, severity);
+    return fmt::format("{} {}{}, ", number, noun, number == 1 ? "" : "s");
+  };
+  return text + counted(Severity::error, "error") + counted(Severity::warning, "warning") +
+         counted(Severity::note, "note") + fmt::format("{} ok\n", count(findings, Severity::ok));
 }
 
 nlohmann::json findings_json(const std::vector<Finding>& findings) {

@@ -151,6 +151,8 @@ void judge_bbr(const Examined& examined, Findings& findings) {
           : fmt::format("; default qdisc {}: any will do, it paces itself", kernel.default_qdisc);
   if (kernel.congestion_allowed.contains("bbr"))
     return add_ok(findings, "kernel.bbr", "bbr for the tunnels' connections" + qdisc);
+  if (kernel.bbr_module && !kernel.congestion_available.contains("bbr"))
+    return add_ok(findings, "kernel.bbr", "bbr, a module that the daemon has loaded" + qdisc);
   Finding finding{"kernel.bbr", Severity::warning, ""};
   finding.meaning =
       "tunnels fall back to a loss-based congestion control, under which TCP inside "
@@ -159,10 +161,6 @@ void judge_bbr(const Examined& examined, Findings& findings) {
     finding.found = "bbr is there, and only root may use it; workers are not root";
     mend_setting(finding, "net.ipv4.tcp_allowed_congestion_control",
                  listed(kernel.congestion_allowed, " ") + " bbr");
-  } else if (kernel.bbr_module) {
-    finding.found = "bbr is not loaded; workers are not root and cannot load it";
-    finding.mend = "modprobe tcp_bbr";
-    finding.lasting = "echo tcp_bbr > /etc/modules-load.d/tcp_bbr.conf";
   } else {
     finding.found = "the kernel has no bbr, only " + listed(kernel.congestion_available);
     if (examined.host.container) finding.meaning += "; the host of the container decides";

@@ -9,8 +9,10 @@ namespace local = boost::asio::local;
 EngineControl::EngineControl(boost::asio::io_context& io, const std::filesystem::path& path,
                              std::function<void(std::string_view)> on_text)
     : socket_(io), on_text_(std::move(on_text)) {
-  socket_.connect(local::stream_protocol::endpoint(path.string()));
+  // Before it connects: who does not accept is not waited for.
+  socket_.open();
   socket_.non_blocking(true);
+  socket_.connect(local::stream_protocol::endpoint(path.string()));
   read();
 }
 

@@ -21,6 +21,9 @@ std::map<std::string, std::string> key_files(const NodeKeys& keys) {
   return {{"ca", keys.ca_pem}, {"cert", keys.certificate_pem}, {"key", keys.key_pem}};
 }
 
+/// Of a list that never ends.
+constexpr std::size_t most_clients = 4096;
+
 std::uint32_t buffer_bytes(std::uint32_t given, bool tcp) {
   return given != 0 || tcp ? given : udp_buffer_bytes;
 }
@@ -178,7 +181,7 @@ bool OpenVpnState::hear(std::string_view line) {
   const auto columns = split(line, '\t');
   if (columns[0] == "TITLE") {
     clients.clear();
-  } else if (columns[0] == "CLIENT_LIST" && columns.size() > 6) {
+  } else if (columns[0] == "CLIENT_LIST" && columns.size() > 6 && clients.size() < most_clients) {
     clients[std::string(columns[1])] = {std::string(columns[2]), number(columns[5]),
                                         number(columns[6])};
   } else if (const auto words = split(line, ','); words.size() == 2) {

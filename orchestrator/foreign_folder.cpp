@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -32,6 +33,36 @@ void make_own_dir(const fs::path& dir, std::uint32_t user) {
   give_to(dir, user);
 }
 
+[[noreturn]] void cannot_write(const fs::path& name) {
+  throw std::system_error(errno, std::generic_category(), "cannot write " + name.string());
+}
+
+routing::Fd open_folder(int at, const fs::path& name) {
+  routing::Fd fd(::openat(at, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd.valid()) cannot_write(name);
+  return fd;
+}
+
+/// Made where it is missing, and the user's.
+routing::Fd open_folder(int at, const fs::path& name, std::uint32_t user) {
+  if (::mkdirat(at, name.c_str(), 0700) != 0 && errno != EEXIST) cannot_write(name);
+  routing::Fd fd = open_folder(at, name);
+  if (::fchown(fd.get(), user, user) != 0) cannot_write(name);
+  return fd;
+}
+
+void write_file(int folder, const fs::path& name, const std::string& text, std::uint32_t user) {
+  const std::string fresh = name.string() + ".new";
+  ::unlinkat(folder, fresh.c_str(), 0);
+  const routing::Fd fd(
+      ::openat(folder, fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (!fd.valid() ||
+      ::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
+      ::fchown(fd.get(), user, user) != 0 ||
+      ::renameat(folder, fresh.c_str(), folder, name.c_str()) != 0)
+    cannot_write(name);
+}
+
 /// Its program would only find that there is no such file.
 void check_passable(const fs::path& dir, std::uint32_t user) {
   for (fs::path at = dir; user != 0 && at.has_relative_path(); at = at.parent_path())
@@ -51,11 +82,10 @@ void ForeignFolder::make(std::uint32_t user) const {
 
 void ForeignFolder::write(const std::vector<LaunchFile>& files, std::uint32_t user) const {
   for (const LaunchFile& file : files) {
-    fs::path folder = path_;
-    for (const fs::path& part : fs::path(file.name).parent_path())
-      make_own_dir(folder /= part, user);
-    write_whole(path_ / file.name, file.text);
-    give_to(path_ / file.name, user);
+    const fs::path path = file.name;
+    routing::Fd folder = open_folder(AT_FDCWD, path_);
+    for (const fs::path& part : path.parent_path()) folder = open_folder(folder.get(), part, user);
+    write_file(folder.get(), path.filename(), file.text, user);
   }
 }
 
@@ -94,10 +124,12 @@ void ForeignFolder::unlink(const fs::path& from) const {
 void ForeignFolder::remove() const {
   std::error_code ignored;
   fs::remove_all(path_, ignored);
+  fs::remove(log(), ignored);
 }
 
 routing::Fd ForeignFolder::open_log() const {
-  routing::Fd fd(::open(log().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  routing::Fd fd(
+      ::open(log().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!fd.valid())
     throw std::system_error(errno, std::generic_category(), "cannot write " + log().string());
   return fd;

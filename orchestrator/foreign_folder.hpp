@@ -17,12 +17,14 @@ class ForeignFolder {
   explicit ForeignFolder(std::filesystem::path path) : path_(std::move(path)) {}
 
   const std::filesystem::path& path() const { return path_; }
-  std::filesystem::path log() const { return path_ / "log"; }
+  /// Beside it, not in it: its user could put a link there.
+  std::filesystem::path log() const { return path_.string() + ".log"; }
 
   /// Makes it anew. Throws std::runtime_error where the user cannot get there, or
   /// std::system_error.
   void make(std::uint32_t user) const;
-  /// Whole files, the user's, mode 0600. Throws std::system_error.
+  /// Whole files, the user's, mode 0600; links that its user put in the way are not followed.
+  /// Throws std::system_error.
   void write(const std::vector<LaunchFile>& files, std::uint32_t user) const;
   void remove() const;
 

@@ -191,8 +191,10 @@ void CommandLine::add_doctor_verb() {
 }
 
 void CommandLine::add_daemon_verbs() {
-  auto* status = add_verb(app, "status", "Show this node's bundles, tunnels and their health",
-                          "Asks the daemon. Exits 1 where none answers.");
+  auto* status =
+      add_verb(app, "status", "Show this node's bundles, tunnels and their health",
+               "Asks the daemon. Exits 1 where none answers, or where it could not load what\n"
+               "was applied; a bundle that is down is no reason.");
   status->add_flag("--json", options.json, "As JSON, for scripts");
   status->callback([this] { run = [this] { return tunorch::status_verb(options); }; });
 
@@ -212,6 +214,7 @@ void CommandLine::add_daemon_verbs() {
     };
   });
 
+  app.set_version_flag("--version", TUNORCH_VERSION);
   auto* version = add_verb(app, "version", "Print the version", "");
   version->callback([this] {
     run = [] {

@@ -83,9 +83,10 @@ Fd memory_file(const std::string& text, std::uint32_t user) {
 /// The queues of the worker before are used again: a new one beside them would get only a part of
 /// the packets, and to close them first would cost the device its carrier.
 void NativeWorker::open_queues(int count) {
-  const bool usable =
-      queues_.size() == static_cast<std::size_t>(count) &&
-      std::ranges::all_of(queues_, [](const Fd& queue) { return routing::is_attached(queue); });
+  const bool usable = queues_.size() == static_cast<std::size_t>(count) &&
+                      std::ranges::all_of(queues_, [&](const Fd& queue) {
+                        return routing::is_attached(queue, tunnel_);
+                      });
   if (usable) return;
   queues_.clear();
   for (int i = 0; i < count; ++i) queues_.push_back(routing::open_tun_queue(tunnel_));
@@ -142,7 +143,7 @@ void NativeWorker::send_spec(worker::Request request, std::vector<int> fds,
 }
 
 void NativeWorker::change(const DesiredTunnel& wanted) {
-  if (!updates_live(digest_, wanted.spec.digest)) return TunnelWorker::change(wanted);
+  if (!link_ || !updates_live(digest_, wanted.spec.digest)) return TunnelWorker::change(wanted);
   configure(wanted);
   send_spec({"update", worker::control_protocol, 0, 0, {}, wanted.spec}, {}, wanted);
   serves(wanted.spec.digest);
@@ -174,8 +175,13 @@ bool NativeWorker::reach() {
   digest_ = hello->digest;
   heard_ = Clock::now();
   adopted_unheard_ = true;
+  try {
+    link_->send({"queues"});
+  } catch (const std::system_error&) {
+    return false;
+  }
+  asked_for_queues_ = true;
   watch_link();
-  link_->send({"queues"});
   return true;
 }
 
@@ -238,7 +244,7 @@ void NativeWorker::link_closed() {
 void NativeWorker::forget() {
   link_.reset();
   when_suspected_.reset();
-  adopted_unheard_ = false;
+  adopted_unheard_ = asked_for_queues_ = false;
   trouble_.clear();
   std::error_code ignored;
   std::filesystem::remove(host_.paths.worker_socket(tunnel_), ignored);
@@ -249,6 +255,8 @@ void NativeWorker::forget() {
 void NativeWorker::on_report(const worker::Report& report, std::vector<Fd> fds) {
   heard_ = Clock::now();
   when_suspected_.reset();
+  // Who was refused may be anybody, and only its name is told.
+  if (report.event != "refused" && !may_speak_of(report.peer)) return;
   if (report.event == "heartbeat") return on_heartbeat(report);
   if (report.event == "told") return owner_.peer_told(report.peer, report.word);
   if (report.event == "ready") {
@@ -281,7 +289,9 @@ void NativeWorker::on_report(const worker::Report& report, std::vector<Fd> fds) 
     host_.events.add({report.event, tunnel_, report.peer, whom + report.reason});
   } else if (report.event == "queues") {
     fds.resize(std::min(fds.size(), static_cast<std::size_t>(std::max(report.queues, 0))));
-    queues_ = std::move(fds);
+    const bool ours = std::ranges::all_of(
+        fds, [&](const Fd& queue) { return routing::is_attached(queue, tunnel_); });
+    if (std::exchange(asked_for_queues_, false) && ours) queues_ = std::move(fds);
     return;
   } else if (report.event == "carried") {
     if (report.packets + report.lost > 0)
@@ -293,6 +303,18 @@ void NativeWorker::on_report(const worker::Report& report, std::vector<Fd> fds) 
     return;  // hello: nothing changes
   }
   owner_.changed(*this);
+}
+
+/// A worker that was taken over could make up peers, or speak for others'. One that was adopted
+/// before its spec could be loaded has none to compare with.
+bool NativeWorker::may_speak_of(const std::string& peer) const {
+  return peer.empty() || peers_.empty() || peers_.contains(peer);
+}
+
+void NativeWorker::configure(const DesiredTunnel& wanted) {
+  TunnelWorker::configure(wanted);
+  peers_.clear();
+  for (const worker::PeerSpec& peer : wanted.spec.peers) peers_.insert(peer.node);
 }
 
 void NativeWorker::on_session_up(const worker::Report& report) {

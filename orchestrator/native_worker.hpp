@@ -3,6 +3,8 @@
 #pragma once
 
 #include <memory>
+#include <set>
+#include <string>
 
 #include "orchestrator/tunnel_worker.hpp"
 #include "orchestrator/worker_link.hpp"
@@ -14,6 +16,7 @@ class NativeWorker final : public TunnelWorker {
   using TunnelWorker::TunnelWorker;
 
   Engine engine() const override { return Engine::native; }
+  void configure(const DesiredTunnel& wanted) override;
   void change(const DesiredTunnel& wanted) override;
   std::map<std::string, std::vector<unsigned>> echoes_due(Clock::time_point now) override;
   void echoed(const std::string& peer, const std::vector<Echo>& echoes) override;
@@ -36,6 +39,7 @@ class NativeWorker final : public TunnelWorker {
   void open_queues(int count);
   int open_streams(int wanted);
   void watch_link();
+  bool may_speak_of(const std::string& peer) const;
   void link_closed();
   void on_report(const worker::Report& report, std::vector<routing::Fd> fds);
   void on_session_up(const worker::Report& report);
@@ -47,7 +51,9 @@ class NativeWorker final : public TunnelWorker {
   std::string trouble_;  // of its database
   Clock::time_point heard_{};
   std::optional<Activity> when_suspected_;  // it has been quiet for a while
-  bool adopted_unheard_ = false;            // adopted, and no heartbeat told its sessions yet
+  std::set<std::string> peers_;             // of its spec
+  bool asked_for_queues_ = false;
+  bool adopted_unheard_ = false;  // adopted, and no heartbeat told its sessions yet
 };
 
 }  // namespace tunorch

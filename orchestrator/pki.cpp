@@ -285,7 +285,8 @@ PkiTime end_of(X509* certificate) {
 
 /// Signed anew, and good for as long as the CA: whoever has an older list only knows less.
 void add_revoked(X509_CRL* list, X509* certificate, const Authority& ca, PkiTime now) {
-  const std::time_t seconds = std::chrono::system_clock::to_time_t(now);
+  // As the certificates are, for hosts whose clocks are behind.
+  const std::time_t seconds = std::chrono::system_clock::to_time_t(now - backdated);
   const Time time(ASN1_TIME_set(nullptr, seconds));
   RevokedEntry entry(X509_REVOKED_new());
   require(time && entry &&
@@ -454,16 +455,20 @@ NodeKeys load_keys(const fs::path& dir, const std::string& node, PkiTime now) {
     pki_fail("use", certificate_path,
              "it was revoked; where this node is to come back, run `tunorch pki init` where the "
              "CA's key is kept");
-  keys.expires = std::min(end_of(certificate.get()), end_of(ca.get()));
+  keys.ends = {end_of(certificate.get()), end_of(ca.get())};
   return keys;
 }
 
-std::string expiry_words(const std::string& node, PkiTime expires, PkiTime now) {
-  if (expires - now > expiry_warning) return "";
-  const auto days = std::chrono::floor<std::chrono::days>(expires - now).count();
-  const std::string when = expires <= now
+std::string expiry_words(const std::string& node, const CertificateEnds& ends, PkiTime now) {
+  const PkiTime end = ends.first();
+  if (end - now > expiry_warning) return "";
+  const auto days = std::chrono::floor<std::chrono::days>(end - now).count();
+  const std::string when = end <= now
                                ? "has expired: peers refuse new connections"
                                : fmt::format("expires in {} {}", days, days == 1 ? "day" : "days");
+  if (ends.ca <= ends.node)
+    return fmt::format("the cluster's CA {}; a new one means new files on every node (SECURITY.md)",
+                       when);
   return fmt::format(
       "the certificate of {} {}; run `tunorch pki renew` where the CA's key is kept, copy the new "
       "files here and apply",

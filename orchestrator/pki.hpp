@@ -2,6 +2,7 @@
 // Does no TLS; keys leave it only as PEM text for a worker's spec.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <string>
@@ -50,10 +51,15 @@ std::vector<std::string> renew_pki(const Cluster& cluster, const std::vector<std
 std::vector<std::string> revoke_pki(const Cluster& cluster, const std::string& node,
                                     PkiTime now = std::chrono::system_clock::now());
 
+struct CertificateEnds {
+  PkiTime node, ca;
+  PkiTime first() const { return std::min(node, ca); }
+};
+
 struct NodeKeys {
   std::string ca_pem, certificate_pem, key_pem;
   std::string crl_pem = "";  // empty: nothing was revoked
-  PkiTime expires = {};      // the node's certificate, or the CA's where that is sooner
+  CertificateEnds ends = {};
 };
 
 /// Throws std::runtime_error naming the file and the remedy: missing, readable by others (says
@@ -63,6 +69,6 @@ NodeKeys load_keys(const std::filesystem::path& dir, const std::string& node,
                    PkiTime now = std::chrono::system_clock::now());
 
 /// Of a certificate that is near its end or past it, and what to do; empty: more than thirty days.
-std::string expiry_words(const std::string& node, PkiTime expires, PkiTime now);
+std::string expiry_words(const std::string& node, const CertificateEnds& ends, PkiTime now);
 
 }  // namespace tunorch

@@ -226,9 +226,11 @@ Process launch_foreign(const boost::asio::any_io_executor& executor,
   return watched(child, error, executable);
 }
 
+namespace {
+
 /// A file in /proc/PID/net is another one in each network namespace, and can be looked at without
 /// rights over the process, which /proc/PID/ns asks for.
-int end_strays(std::uint32_t user) {
+int end_strays_once(std::uint32_t user) {
   constexpr const char* of_namespace = "/net/unix";
   struct stat ours {
   }, theirs{}, owner{};
@@ -243,6 +245,19 @@ int end_strays(std::uint32_t user) {
         ::stat(net.c_str(), &theirs) != 0 || theirs.st_ino != ours.st_ino)
       continue;
     if (::kill(std::stoi(name), SIGKILL) == 0) ++ended;
+  }
+  return ended;
+}
+
+}  // namespace
+
+/// Again until none is found: one may have made another meanwhile.
+int end_strays(std::uint32_t user) {
+  int ended = 0;
+  for (int rounds = 0; rounds < 20; ++rounds) {
+    const int more = end_strays_once(user);
+    if (more == 0) break;
+    ended += more;
   }
   return ended;
 }

@@ -87,12 +87,12 @@ json make_status(const Standing& standing) {
   json status{{"cluster", desired.cluster}, {"node", node}, {"bundles", json::array()}};
   if (!problem.empty()) status["problem"] = problem;
   status["daemon"] = {{"pid", ::getpid()}, {"confinement", confinement_status(::getpid())}};
-  if (desired.certificate_expires) {
+  if (desired.certificate_ends) {
     const auto now = PkiTime::clock::now();
     status["certificate"] = {
         {"expires", fmt::format("{:%FT%TZ}", fmt::gmtime(PkiTime::clock::to_time_t(
-                                                 *desired.certificate_expires)))},
-        {"warning", expiry_words(node, *desired.certificate_expires, now)}};
+                                                 desired.certificate_ends->first())))},
+        {"warning", expiry_words(node, *desired.certificate_ends, now)}};
   }
   if (!conflicts.empty()) status["conflicts"] = conflicts;
   const auto carry = carrying(desired, observed.carriage);
@@ -197,8 +197,8 @@ std::string aligned(const std::vector<Row>& rows) {
 std::string status_table(const json& status) {
   if (status.contains("problem"))
     return fmt::format(
-        "{}\nWhat runs goes on, and nobody watches it; mend that, and within seconds the daemon "
-        "does\n",
+        "{}\nThe tunnels that run go on, but nobody watches them. Mend it: the daemon tries again "
+        "every few seconds.\n",
         status["problem"].get<std::string>());
   if (status.at("cluster").get<std::string>().empty()) return "nothing is applied on this node\n";
   std::string text = fmt::format("cluster {}, node {}\n", status.at("cluster").get<std::string>(),

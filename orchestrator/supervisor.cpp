@@ -82,7 +82,7 @@ Desired Supervisor::load_desired(const AppliedFile& file, bool with_node_keys) c
   Desired desired = select_node(cluster, host_.paths.node);
   if (!with_node_keys) return desired;
   const NodeKeys keys = load_keys(cluster.pki_dir, host_.paths.node);
-  desired.certificate_expires = keys.expires;
+  desired.certificate_ends = keys.ends;
   for (DesiredTunnel& tunnel : desired.tunnels) add_keys(cluster, keys, tunnel);
   return desired;
 }
@@ -247,7 +247,7 @@ void Supervisor::remove_files() {
   std::error_code ignored;
   std::filesystem::remove(host_.paths.log(), ignored);
   // No worker lives any more, so what is left there is of workers that died without a daemon.
-  for (const auto& file : worker_files(host_.paths, {".sock", ".process", ".new"}))
+  for (const auto& file : worker_files(host_.paths, {".sock", ".process", ".new", ".log"}))
     std::filesystem::remove(file, ignored);
   remove_made_dir(host_.paths.workers());
   remove_made_dir(host_.paths.runtime);

@@ -202,15 +202,21 @@ void Supervisor::guard_routes(const Desired& without_keys) {
     return (route && !route->before && route->after->type == routing::RouteType::unreachable) ||
            (rule && !rule->before);
   };
-  try {
-    for (const Step& step : make_plan(without_keys, observe(without_keys), {}).steps) {
-      if (!guards(step)) continue;
-      perform(without_keys, step);
-      spdlog::info("{}", describe(step));
+  const auto guarded = [&](const auto& act) {
+    try {
+      act();
+    } catch (const std::exception& error) {
+      events_.add({"failed", "", "", std::string("cannot guard the routes: ") + error.what()});
     }
-  } catch (const std::exception& error) {
-    events_.add({"failed", "", "", std::string("cannot guard the routes: ") + error.what()});
-  }
+  };
+  guarded([&] {
+    for (const Step& step : make_plan(without_keys, observe(without_keys), {}).steps)
+      if (guards(step))
+        guarded([&] {
+          perform(without_keys, step);
+          spdlog::info("{}", describe(step));
+        });
+  });
 }
 
 void Supervisor::handle_confirm(const Client& client) {

@@ -69,10 +69,10 @@ void Supervisor::check() {
 
 /// Once a day, from thirty days before.
 void Supervisor::warn_of_expiry(Clock::time_point now) {
-  if (!desired_.certificate_expires || (expiry_warned_ && now - *expiry_warned_ < warning_interval))
+  if (!desired_.certificate_ends || (expiry_warned_ && now - *expiry_warned_ < warning_interval))
     return;
   const std::string words =
-      expiry_words(host_.paths.node, *desired_.certificate_expires, PkiTime::clock::now());
+      expiry_words(host_.paths.node, *desired_.certificate_ends, PkiTime::clock::now());
   if (words.empty()) return;
   expiry_warned_ = now;
   events_.add({"certificate_expires", "", "", words});

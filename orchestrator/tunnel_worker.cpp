@@ -74,6 +74,8 @@ void TunnelWorker::on(WorkerEvent event) {
 void TunnelWorker::start(const DesiredTunnel& wanted) {
   configure(wanted);
   make_dir(host_.paths.workers());
+  // Others pass to their own folders, whatever umask a unit gives us.
+  std::filesystem::permissions(host_.paths.workers(), std::filesystem::perms(0711));
   try {
     launch(wanted);
   } catch (...) {

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <cstring>
 #include <system_error>
 
@@ -38,6 +39,15 @@ Fd new_socket() {
   return fd;
 }
 
+/// They go into logs and to terminals; a worker that was taken over says what it likes.
+std::string one_line(std::string words) {
+  constexpr std::size_t most = 1000;
+  if (words.size() > most) words.resize(most);
+  std::ranges::replace_if(
+      words, [](unsigned char c) { return c < ' ' || c == 127; }, '?');
+  return words;
+}
+
 Fd connect_to(const std::filesystem::path& path) {
   Fd fd = new_socket();
   // A listener's spec grows with its dialers; one packet must hold it.
@@ -64,7 +74,10 @@ Fd listen_for_daemons(const std::filesystem::path& path) {
 std::optional<worker::Report> parse_report(std::string_view text) {
   const auto json = nlohmann::json::parse(text, nullptr, false);
   try {
-    return json.get<worker::Report>();
+    auto report = json.get<worker::Report>();
+    for (std::string* words : {&report.peer, &report.address, &report.reason})
+      *words = one_line(std::move(*words));
+    return report;
   } catch (const nlohmann::json::exception&) {
     return std::nullopt;
   }

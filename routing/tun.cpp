@@ -95,9 +95,10 @@ Fd open_tun_queue(const std::string& name) {
   return queue;
 }
 
-bool is_attached(const Fd& queue) {
+bool is_attached(const Fd& queue, const std::string& name) {
   ifreq request{};
-  return queue.valid() && ::ioctl(queue.get(), TUNGETIFF, &request) == 0;
+  return queue.valid() && ::ioctl(queue.get(), TUNGETIFF, &request) == 0 &&
+         name == request.ifr_name && (::fcntl(queue.get(), F_GETFL) & O_NONBLOCK) != 0;
 }
 
 void set_carrier(const Fd& queue, bool on) {

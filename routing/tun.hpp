@@ -20,7 +20,7 @@ void create_tun(const std::string& name, std::uint32_t owner_uid, bool multi_que
 Fd open_tun_queue(const std::string& name);
 
 /// Whether the queue still belongs to a device: one that was deleted lets go of its queues.
-bool is_attached(const Fd& queue);
+bool is_attached(const Fd& queue, const std::string& name);
 
 /// TUNSETCARRIER by any of the device's queues. Refused without effect where the device is gone.
 void set_carrier(const Fd& queue, bool on);

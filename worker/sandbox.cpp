@@ -135,8 +135,9 @@ void allow_data_path(Filter& filter) {
   filter.allow({SCMP_SYS(accept4), SCMP_SYS(connect), SCMP_SYS(bind), SCMP_SYS(shutdown),
                 SCMP_SYS(getsockopt), SCMP_SYS(setsockopt), SCMP_SYS(getsockname),
                 SCMP_SYS(getpeername), SCMP_SYS(close), SCMP_SYS(fcntl), SCMP_SYS(dup)});
-  for (const int family : {AF_INET, AF_INET6})
-    filter.allow_if(SCMP_SYS(socket), {equals(0, static_cast<std::uint64_t>(family))});
+  for (const std::uint64_t family : {AF_INET, AF_INET6})
+    filter.allow_if(SCMP_SYS(socket),
+                    {equals(0, family), {1, SCMP_CMP_MASKED_EQ, 0xf, SOCK_STREAM}, equals(2, 0)});
   for (const std::uint64_t request :
        {std::uint64_t{TUNSETOFFLOAD}, std::uint64_t{TUNSETCARRIER}, std::uint64_t{SIOCOUTQNSD}})
     filter.allow_if(SCMP_SYS(ioctl), {equals(1, request)});

@@ -175,7 +175,10 @@ Tls::Tls(const TlsContext& context, int fd, const std::string& expected_node)
     return;
   }
   SSL_set_connect_state(ssl_.get());
-  SSL_set1_host(ssl_.get(), expected_node.c_str());
+  // A name in the subject counts for nothing (RFC 6125, 6.4.4).
+  SSL_set_hostflags(ssl_.get(), X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_WILDCARDS);
+  if (SSL_set1_host(ssl_.get(), expected_node.c_str()) != 1)
+    throw std::runtime_error("cannot set up TLS: " + last_error());
 }
 
 IoResult Tls::result_of(int code) {

@@ -109,9 +109,9 @@ void Worker::end_oldest_half_open(const std::string& host) {
     if (one->peer == -1) ++counts[host_part(one->address())];
   const auto most = std::ranges::max_element(counts, {}, &decltype(counts)::value_type::second);
   if (most == counts.end()) return;
-  const std::string_view from = host.empty() ? most->first : std::string_view(host);
   const auto oldest = std::ranges::find_if(connections_, [&](const auto& one) {
-    return one->peer == -1 && host_part(one->address()) == from;
+    const std::string_view from = host_part(one->address());
+    return one->peer == -1 && (host.empty() ? counts[from] == most->second : from == host);
   });
   if (oldest == connections_.end()) return;
   refused("", (*oldest)->address(), "too many handshakes under way: the oldest has to go");
@@ -145,6 +145,9 @@ void Worker::on_hello(Connection& connection, std::string_view text) {
     const bool named = std::ranges::find(names, hello->node) != names.end();
     const std::string certified = named ? hello->node : names.empty() ? "" : names.front();
     reason = refuse_hello(*spec_, *hello, certified);
+    // The list may have come while its handshake was under way.
+    if (reason.empty() && tls_ && tls_->revokes(connection.certificate()))
+      reason = "its certificate is revoked";
   }
   if (!reason.empty()) {
     refused(names.empty() ? "" : names.front(), connection.address(), reason);
@@ -159,8 +162,10 @@ void Worker::on_hello(Connection& connection, std::string_view text) {
 
 void Worker::on_config(Connection& connection, std::string_view text) {
   const auto config = parse_config(text);
-  if (!config || config->version < min_wire_version || config->version > wire_version) {
-    const std::string reason = "the listener's CONFIG cannot be followed";
+  const bool revoked = tls_ && tls_->revokes(connection.certificate());
+  if (revoked || !config || config->version < min_wire_version || config->version > wire_version) {
+    const std::string reason =
+        revoked ? "its certificate is revoked" : "the listener's CONFIG cannot be followed";
     refused(peers_.front().spec.node, connection.address(), reason);
     connection.close(reason);
     return dialer_->on_closed(connection.stream, Clock::now());

@@ -18,7 +18,7 @@ TEST(Confinement, InWords) {
                               {"capabilities", {"net_raw", "kill"}},
                               {"no_new_privileges", true},
                               {"seccomp", false}}),
-            "own user, may net_raw kill, no_new_privs");
+            "own user, 2 capabilities (--json names them), no_new_privs");
   EXPECT_EQ(confinement_text({{"uid", 7},
                               {"capabilities", nlohmann::json::array()},
                               {"no_new_privileges", true},

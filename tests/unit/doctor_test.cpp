@@ -182,7 +182,7 @@ TEST_F(Doctor, WantsBbrToBeThereForWhoIsNotRoot) {
          "sysctl -w 'net.ipv4.tcp_allowed_congestion_control=reno bbr'");
   host.kernel.congestion_available = {"reno"};
   host.kernel.bbr_module = true;
-  expect("kernel.bbr", Severity::warning, "modprobe tcp_bbr");
+  EXPECT_EQ(found("kernel.bbr").severity, Severity::ok) << "the daemon has it loaded";
   host.kernel.bbr_module = false;
   expect("kernel.bbr", Severity::warning, "");
 }
@@ -475,7 +475,7 @@ TEST(DoctorReport, GroupsAndSaysHowToMend) {
             "  error    keys.b: bad\n"
             "           meaning: others read it\n"
             "           to mend: chmod 600 k\n"
-            "1 errors, 0 warnings, 0 notes, 1 ok\n");
+            "1 error, 0 warnings, 0 notes, 1 ok\n");
   const auto report = findings_json(findings);
   EXPECT_EQ(report["counts"]["error"], 1);
   EXPECT_EQ(report["exit_code"], 3);

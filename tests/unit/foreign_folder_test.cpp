@@ -52,6 +52,27 @@ TEST_F(ForeignFolderTest, IsItsUsersAlone) {
   EXPECT_FALSE(fs::exists(folder_.path()));
 }
 
+/// What root writes there goes where its user says, otherwise.
+TEST_F(ForeignFolderTest, FollowsNoLinkThatItsUserPutThere) {
+  folder_.make(user);
+  fs::create_directory(top_ / "others");
+  std::ofstream(top_ / "others/file") << "kept";
+  fs::create_directory_symlink(top_ / "others", folder_.path() / "clients");
+  fs::create_symlink(top_ / "others/file", folder_.path() / "conf");
+  fs::create_symlink(top_ / "others/file", folder_.path() / "conf.new");
+  EXPECT_THROW(folder_.write({{"clients/edge", "its"}}, user), std::system_error);
+  folder_.write({{"conf", "text"}}, user);
+  EXPECT_FALSE(fs::is_symlink(folder_.path() / "conf"));
+  EXPECT_FALSE(fs::exists(top_ / "others/edge"));
+  std::ifstream kept(top_ / "others/file");
+  std::string text;
+  kept >> text;
+  EXPECT_EQ(text, "kept");
+  struct stat about {};
+  ::stat((top_ / "others").c_str(), &about);
+  EXPECT_EQ(about.st_uid, 0U);
+}
+
 TEST_F(ForeignFolderTest, SaysWhereItsUserCannotGetThrough) {
   fs::permissions(top_, fs::perms(0700));
   folder_.make(0);  // root can

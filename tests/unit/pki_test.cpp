@@ -386,12 +386,16 @@ TEST_F(Pki, RefusesAListThatIsNotTheCas) {
 
 TEST_F(Pki, WarnsAMonthBeforeTheEnd) {
   init();
-  const PkiTime expires = load_keys(dir_, "edge", now).expires;
+  const CertificateEnds ends = load_keys(dir_, "edge", now).ends;
+  const PkiTime expires = ends.node;
   EXPECT_GT(expires, now + days(729));
-  EXPECT_EQ(expiry_words("edge", expires, expires - days(31)), "");
-  EXPECT_THAT(expiry_words("edge", expires, expires - days(29)), HasSubstr("expires in 29 days"));
-  EXPECT_THAT(expiry_words("edge", expires, expires - hours(25)), HasSubstr("expires in 1 day;"));
-  EXPECT_THAT(expiry_words("edge", expires, expires + hours(1)), HasSubstr("has expired"));
+  EXPECT_GT(ends.ca, now + days(3649));
+  EXPECT_EQ(expiry_words("edge", ends, expires - days(31)), "");
+  EXPECT_THAT(expiry_words("edge", ends, expires - days(29)), HasSubstr("expires in 29 days"));
+  EXPECT_THAT(expiry_words("edge", ends, expires - hours(25)), HasSubstr("expires in 1 day;"));
+  EXPECT_THAT(expiry_words("edge", ends, expires + hours(1)), HasSubstr("has expired"));
+  EXPECT_THAT(expiry_words("edge", {ends.ca + days(1), ends.ca}, ends.ca - days(9)),
+              HasSubstr("the cluster's CA expires in 9 days"));
 }
 
 }  // namespace
