@@ -18,6 +18,7 @@
 #include <string_view>
 #include <utility>
 
+#include "orchestrator/owned.hpp"
 #include "orchestrator/pki_files.hpp"
 #include "orchestrator/pki_wireguard.hpp"
 
@@ -25,16 +26,6 @@ namespace tunorch {
 namespace {
 
 namespace fs = std::filesystem;
-
-template <auto Free>
-struct FreeWith {
-  template <typename T>
-  void operator()(T* object) const {
-    Free(object);
-  }
-};
-template <typename T, auto Free>
-using Owned = std::unique_ptr<T, FreeWith<Free>>;
 
 using Certificate = Owned<X509, X509_free>;
 using Key = Owned<EVP_PKEY, EVP_PKEY_free>;

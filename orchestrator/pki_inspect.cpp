@@ -11,18 +11,10 @@
 #include <memory>
 #include <stdexcept>
 
+#include "orchestrator/owned.hpp"
+
 namespace tunorch {
 namespace {
-
-template <auto Free>
-struct FreeWith {
-  template <typename T>
-  void operator()(T* object) const {
-    Free(object);
-  }
-};
-template <typename T, auto Free>
-using Owned = std::unique_ptr<T, FreeWith<Free>>;
 
 using Bio = Owned<BIO, BIO_free_all>;
 using Key = Owned<EVP_PKEY, EVP_PKEY_free>;

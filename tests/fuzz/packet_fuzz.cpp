@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "tests/fuzz/fuzz.hpp"
+#include "tests/fuzz/vnet_bounds.hpp"
 #include "worker/flow_hash.hpp"
 #include "worker/frame.hpp"
 #include "worker/packet.hpp"
@@ -48,18 +49,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::size_t bytes = size - vnet_header_bytes;
   require(flow_hash(packet, bytes) <= 0xffff);
   if (!parse_packet(packet, bytes) || !check_vnet_header(header, packet, bytes)) return 0;
-  require(!(header.flags & ~vnet::needs_csum));
-  if (header.flags)
-    require(std::size_t{header.csum_start} + header.csum_offset + 2 <= bytes);
-  else
-    require(header.csum_start == 0 && header.csum_offset == 0);
+  require_bounds(header, bytes);
   if (header.gso_type == vnet::gso_none) {
-    require(header.gso_size == 0 && header.hdr_len == 0);
     run_of_two(header, data, size);
     return 0;
   }
-  require(header.flags == vnet::needs_csum && header.gso_size > 0 && header.hdr_len <= bytes);
-  require(header.hdr_len > header.csum_start);
   const bool udp = header.gso_type == vnet::gso_udp_l4;
   require(header.csum_offset == (udp ? 6 : 16));
   const std::uint8_t tcp_type = header.gso_type & static_cast<std::uint8_t>(~vnet::gso_ecn);

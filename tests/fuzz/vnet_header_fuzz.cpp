@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "tests/fuzz/fuzz.hpp"
+#include "tests/fuzz/vnet_bounds.hpp"
 #include "worker/flow_hash.hpp"
 #include "worker/frame.hpp"
 #include "worker/packet.hpp"
@@ -35,23 +36,6 @@ VnetHeader header_of(const Payload& payload) {
   VnetHeader header;
   std::memcpy(&header, payload.data(), sizeof header);
   return header;
-}
-
-/// What the kernel reads by this header lies within the packet.
-void require_bounds(const VnetHeader& header, std::size_t bytes) {
-  require(!(header.flags & ~vnet::needs_csum));
-  if (header.flags)
-    require(std::size_t{header.csum_start} + header.csum_offset + 2 <= bytes);
-  else
-    require(header.csum_start == 0 && header.csum_offset == 0);
-  if (header.gso_type == vnet::gso_none) {
-    require(header.gso_size == 0 && header.hdr_len == 0);
-    return;
-  }
-  require(header.flags == vnet::needs_csum && header.gso_size > 0);
-  require(header.hdr_len > header.csum_start && header.hdr_len <= bytes);
-  if (header.gso_type == vnet::gso_udp_l4)
-    require(bytes - header.hdr_len <= std::size_t{header.gso_size} * max_udp_segments);
 }
 
 /// Nothing where it is refused. A second look must find nothing to correct.
