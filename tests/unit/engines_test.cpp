@@ -46,6 +46,8 @@ TEST(OpenVpn, ReadsTheListOfRevokedCertificates) {
   EXPECT_THAT(after.files[0].text, HasSubstr("crl-verify /d/crl\n"));
   EXPECT_THAT(before.files[0].text, Not(HasSubstr("crl-verify")));
   EXPECT_FALSE(updates_live(digest_of(before), digest_of(after))) << "whom it let in would stay";
+  keys.crl_pem = "LONGER\n";
+  EXPECT_FALSE(updates_live(digest_of(after), digest_of(openvpn_launch(tunnel, "/d", keys))));
 }
 
 TEST(OpenVpn, AListenerServesItsDialersByCertificateAndPrefix) {
