@@ -4,6 +4,9 @@
 #include <linux/if_tun.h>
 #include <linux/landlock.h>
 #include <linux/sockios.h>
+#include <linux/tls.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
@@ -124,6 +127,12 @@ scmp_arg_cmp has(unsigned argument, std::uint64_t bits) {
   return {argument, SCMP_CMP_MASKED_EQ, bits, bits};
 }
 
+void allow_options(Filter& filter, int level, std::initializer_list<int> options) {
+  for (const int option : options)
+    filter.allow_if(SCMP_SYS(setsockopt), {equals(1, static_cast<std::uint64_t>(level)),
+                                           equals(2, static_cast<std::uint64_t>(option))});
+}
+
 void allow_data_path(Filter& filter) {
   filter.allow({SCMP_SYS(read),           SCMP_SYS(write),          SCMP_SYS(readv),
                 SCMP_SYS(writev),         SCMP_SYS(recvfrom),       SCMP_SYS(sendto),
@@ -133,8 +142,15 @@ void allow_data_path(Filter& filter) {
                 SCMP_SYS(poll),           SCMP_SYS(ppoll),          SCMP_SYS(eventfd2),
                 SCMP_SYS(timerfd_create), SCMP_SYS(timerfd_settime)});
   filter.allow({SCMP_SYS(accept4), SCMP_SYS(connect), SCMP_SYS(bind), SCMP_SYS(shutdown),
-                SCMP_SYS(getsockopt), SCMP_SYS(setsockopt), SCMP_SYS(getsockname),
-                SCMP_SYS(getpeername), SCMP_SYS(close), SCMP_SYS(fcntl), SCMP_SYS(dup)});
+                SCMP_SYS(getsockopt), SCMP_SYS(getsockname), SCMP_SYS(getpeername), SCMP_SYS(close),
+                SCMP_SYS(fcntl), SCMP_SYS(dup)});
+  // Not SO_LINGER: the daemon, to which a socket could be sent, would wait in close().
+  allow_options(filter, SOL_SOCKET, {SO_BINDTODEVICE, SO_SNDBUF, SO_RCVBUF, SO_MAX_PACING_RATE});
+  allow_options(filter, IPPROTO_TCP,
+                {TCP_NODELAY, TCP_CONGESTION, TCP_NOTSENT_LOWAT});
+  // The kernel's TLS, for which OpenSSL asks.
+  allow_options(filter, IPPROTO_TCP, {TCP_ULP});
+  allow_options(filter, SOL_TLS, {TLS_TX, TLS_RX});
   for (const std::uint64_t family : {AF_INET, AF_INET6})
     filter.allow_if(SCMP_SYS(socket),
                     {equals(0, family), {1, SCMP_CMP_MASKED_EQ, 0xf, SOCK_STREAM}, equals(2, 0)});
@@ -200,6 +216,10 @@ void allow_database(Filter& filter) {
   filter.allow_if(SCMP_SYS(socket), {equals(0, AF_NETLINK)});  // getaddrinfo: the host's addresses
   filter.allow_if(SCMP_SYS(socketpair), {equals(0, AF_UNIX)});
   filter.allow_if(SCMP_SYS(ioctl), {equals(1, FIONREAD)});
+  allow_options(filter, SOL_SOCKET, {SO_KEEPALIVE});
+  allow_options(filter, IPPROTO_TCP, {TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT, TCP_USER_TIMEOUT});
+  allow_options(filter, IPPROTO_IP, {IP_RECVERR});  // those of getaddrinfo's resolver
+  allow_options(filter, IPPROTO_IPV6, {IPV6_RECVERR});
   filter.allow({SCMP_SYS(getdents64), SCMP_SYS(uname), SCMP_SYS(pread64), SCMP_SYS(fadvise64),
                 SCMP_SYS(rt_sigpending), SCMP_SYS(rt_sigtimedwait)});
 }

@@ -4,8 +4,11 @@ import contextlib
 import ctypes
 import json
 import os
+import select
+import signal
 import socket
 import subprocess
+import threading
 import time
 
 from lab import GATEWAY, LabTest, cluster, wait_for
@@ -226,6 +229,88 @@ class Strangers(LabTest):
         one.settimeout(5)
         one.connect(self.door)
         return one
+
+
+class Between:
+    """Stands between a daemon and one of its workers, on the worker's control socket, hands on what
+    both say, and says more to the daemon in the worker's name."""
+
+    def __init__(self, path):
+        self.path, self.away = path, path + ".away"
+        os.rename(path, self.away)
+        self.door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.door.bind(path)
+        self.door.listen()
+        self.to_daemon = None
+        self.connected = threading.Event()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        with contextlib.suppress(OSError):
+            self.to_daemon, _ = self.door.accept()
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as to_worker:
+                to_worker.connect(self.away)
+                self.connected.set()
+                other = {self.to_daemon: to_worker, to_worker: self.to_daemon}
+                while True:
+                    for one in select.select(list(other), [], [])[0]:
+                        data, fds, _, _ = socket.recv_fds(one, 1 << 20, 64)
+                        if not data:
+                            return
+                        socket.send_fds(other[one], [data], fds)
+                        for fd in fds:
+                            os.close(fd)
+
+    def say(self, report, fds=()):
+        socket.send_fds(self.to_daemon, [json.dumps(report).encode()], list(fds))
+
+    def leave(self):
+        """The daemon finds the worker itself in this place."""
+        os.rename(self.away, self.path)
+        self.door.close()
+        if self.to_daemon:
+            self.to_daemon.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
+
+
+class TakenOverWorker(LabTest):
+    def test_speaks_for_nobody_else_and_leaves_nothing_in_the_daemon(self):
+        self.lab.up()
+        os.kill(self.edge.daemon_pid(), signal.SIGKILL)
+        wait_for("the daemon is gone", lambda: self.edge.daemon_pid() is None)
+        between = Between(os.path.join(self.edge.runtime, "w", "backbone-0.sock"))
+        self.addCleanup(between.leave)
+        self.edge.start_daemon()
+        self.assertTrue(between.connected.wait(10))
+        wait_for("all tunnels", lambda: self.edge.live() == 4)
+        daemon = self.edge.daemon_pid()
+
+        def held():
+            names = []
+            for fd in os.listdir(f"/proc/{daemon}/fd"):
+                with contextlib.suppress(FileNotFoundError):
+                    names.append(os.readlink(f"/proc/{daemon}/fd/{fd}").split(":")[0])
+            return sorted(names)
+
+        wait_for("it has nothing under way", lambda: held() == held())
+        before = held()
+        self.assertIn("/dev/net/tun", before)
+        between.say({"event": "session_up", "peer": "stranger", "address": "192.0.2.1:1"})
+        between.say({"event": "told", "peer": "stranger", "word": {"states": []}})
+        between.say({"event": "stream_up", "peer": "stranger", "address": "192.0.2.1:1"})
+        between.say({"event": "queues", "queues": 0})  # nobody asked for them
+        with socket.socket() as one:
+            between.say({"event": "queues", "queues": 60}, [one.fileno()] * 60)
+            between.say({"event": "heartbeat"}, [one.fileno()] * 60)
+        between.say({"event": "refused", "address": "192.0.2.1:1", "reason": "the last of them"})
+        wait_for("the daemon has heard all", lambda: any(
+            "the last of them" in event.get("cause", "") for event in self.edge.events()))
+        self.assertEqual(list(self.edge.tunnel("backbone-0")["sessions"]), ["gateway"])
+        self.assertFalse(any(event.get("peer") == "stranger" for event in self.edge.events()))
+        self.assertEqual(held(), before)
+        self.assertEqual(self.edge.daemon_pid(), daemon)
+        self.assertEqual(self.edge.live(), 4)
 
 
 class Control(LabTest):

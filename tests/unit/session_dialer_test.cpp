@@ -10,13 +10,16 @@ class DialerSession : public Sessions {
   void SetUp() override {
     Sessions::SetUp();
     if (IsSkipped() || HasFatalFailure()) return;
+    worker_.emplace(spec(), nullptr);
+  }
+  Spec spec() const {
     Spec spec = listener_spec(keys_.of("edge"));
     spec.node = "edge";
     spec.listener = false;
     spec.address = "127.0.0.1";
     spec.port = door_.port();
     spec.peers = {{"gateway", {"10.77.0.0/24"}, "same"}};
-    worker_.emplace(spec, nullptr);
+    return spec;
   }
   std::unique_ptr<Peer> accepted(const NodeKeys& keys) {
     return std::make_unique<Peer>(door_.accept(), keys, true);
@@ -55,6 +58,16 @@ TEST_F(DialerSession, GreetsTheListenerOfItsFileAlone) {
   const auto refused = worker_->wait_for("refused");
   ASSERT_TRUE(refused);
   EXPECT_NE(refused->reason.find("certificate"), std::string::npos) << refused->reason;
+}
+
+TEST_F(DialerSession, RefusesACertificateThatIsRevokedDuringItsHandshake) {
+  auto peer = secured();
+  keys_.revoke("gateway");
+  worker_->update(spec());
+  peer->send(FrameType::config, config());
+  EXPECT_TRUE(peer->ends());
+  EXPECT_EQ(peer->reason(), "its certificate is revoked");
+  expect_no_session("its revocation");
 }
 
 TEST_F(DialerSession, TakesNothingButAConfigFirst) {
