@@ -294,6 +294,7 @@ void Connection::read_records() {
     if (result != IoResult::done) return on_end(result, "");
     in_.added(got);
     moved_ += got;
+    heard_ = true;
     if (!consume()) return;
   }
   has_more_ = true;

@@ -102,6 +102,8 @@ class Connection final : public EventHandler {
   bool sends_pending() const { return !out_.empty() || channel_->sends_pending(); }
   /// Bytes moved since the last call, either way.
   std::uint64_t take_moved() { return std::exchange(moved_, 0); }
+  /// Whether anything came since the last call.
+  bool take_heard() { return std::exchange(heard_, false); }
   /// Keeps the channel's own buffers only while they are in use: for a connection that moves
   /// little.
   void set_lean(bool lean) { channel_->set_lean(lean); }
@@ -149,6 +151,7 @@ class Connection final : public EventHandler {
   bool wants_write_ = false;
   bool has_more_ = false;
   bool reading_ = false;
+  bool heard_ = false;
   bool blocked_ = false;   // the socket did not take all
   bool was_full_ = false;  // and somebody waits for it to
 };

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "worker/flow_hash.hpp"
+#include "worker/lateness.hpp"
 #include "worker/packet.hpp"
 #include "worker/vnet_header.hpp"
 
@@ -21,8 +22,6 @@ constexpr std::size_t max_waiting_bytes = 2 * 1024 * 1024;
 /// A queue of the kernel's that has not been empty for so long stands; what empties sooner is only
 /// a burst, and costs no copy.
 constexpr std::chrono::milliseconds patience{5};
-/// One without room for so long has stalled.
-constexpr std::chrono::seconds stall_limit{1};
 
 /// The stream a flow has; where that one is dead, one of the living, and always the same one.
 /// Nothing where all are dead.
@@ -44,6 +43,7 @@ Drops& Drops::operator+=(const Drops& other) {
   source += other.source;
   isolated += other.isolated;
   refused += other.refused;
+  late += other.late;
   multicast += other.multicast;
   no_peer += other.no_peer;
   no_session += other.no_session;
@@ -61,6 +61,7 @@ std::map<std::string, std::uint64_t> Drops::by_name() const {
   add("source", source);
   add("isolated", isolated);
   add("refused", refused);
+  add("late", late);
   add("multicast", multicast);
   add("no_peer", no_peer);
   add("no_session", no_session);
@@ -144,7 +145,9 @@ void DataPath::pause() {
 }
 
 void DataPath::resume() {
-  had_room_ = Clock::now();
+  const auto now = Clock::now();
+  if (now - had_room_ > Lateness::limit) drop_late_waiting(now - Lateness::limit);
+  had_room_ = now;
   if (paused_) {
     paused_ = false;
     watch_queues(EPOLLIN);
@@ -154,6 +157,15 @@ void DataPath::resume() {
   else if (waits())
     drain(queue_);
   if (std::exchange(relay_waits_, false)) take_relayed();
+}
+
+/// After a stall. Who sent what has waited so long has sent it again since.
+void DataPath::drop_late_waiting(Clock::time_point before) {
+  if (!held_.empty() && held_since_ < before) {
+    held_.clear();
+    ++drops_.late;
+  }
+  drops_.late += waiting_.drop_older(before);
 }
 
 void DataPath::lose_patience() {
@@ -258,7 +270,9 @@ bool DataPath::send_waiting() {
   for (;;) {
     if (held_.empty()) {
       if (waiting_.empty()) return true;
-      held_ = waiting_.pop();
+      auto packet = waiting_.pop();
+      held_ = std::move(packet.bytes);
+      held_since_ = packet.since;
     }
     if (route(held_.data(), held_.size(), nullptr) == Sent::no_room) return false;
     held_.clear();
@@ -267,9 +281,7 @@ bool DataPath::send_waiting() {
 
 void DataPath::wait(const std::uint8_t* payload, std::size_t size) {
   const std::uint32_t flow = flow_hash(payload + vnet_header_bytes, size - vnet_header_bytes);
-  drops_.backlog += waiting_.push(flow, {payload, size});
-  // A peer that is slow takes a part of what waits; one that takes nothing is not worth a read.
-  if (waiting_.is_full() && Clock::now() - had_room_ > stall_limit) pause();
+  drops_.backlog += waiting_.push(flow, {payload, size}, Clock::now());
 }
 
 /// False where there is nothing more to read, or no room for it.
@@ -323,6 +335,7 @@ bool DataPath::read_on(Queue& queue) {
       wait(to, size);
     } else if (sent == Sent::no_room) {
       held_.assign(to, to + size);
+      held_since_ = Clock::now();
       waiting = true;
     }
     more = !paused_;

@@ -29,6 +29,7 @@ struct Drops {
   std::uint64_t source = 0;      // from a peer: not from its prefixes
   std::uint64_t isolated = 0;    // from a dialer to another dialer
   std::uint64_t refused = 0;     // the kernel did not take it
+  std::uint64_t late = 0;        // held up on the way, or before it, for too long
   std::uint64_t multicast = 0;   // from the kernel: nothing a tunnel carries
   std::uint64_t no_peer = 0;     // from the kernel: no peer has the destination
   std::uint64_t no_session = 0;  // from the kernel: its peer has no session
@@ -75,6 +76,8 @@ class DataPath {
   /// A DATA frame's payload from a peer. It may be changed in place, and has to stay until
   /// finish_delivery().
   void deliver(Stream& from, std::uint8_t* payload, std::size_t size);
+  /// The same, of one that comes too late (Lateness).
+  void drop_late() { ++drops_.late; }
   /// Payloads given to deliver() are about to go: what waits for more of its kind is written.
   void finish_delivery();
   /// What other lanes gave us.
@@ -141,6 +144,7 @@ class DataPath {
   bool waits() const { return !held_.empty() || !waiting_.empty(); }
   bool send_waiting();
   void wait(const std::uint8_t* payload, std::size_t size);
+  void drop_late_waiting(Clock::time_point before);
   void watch_queues(std::uint32_t events);
 
   Poller& poller_;
@@ -161,10 +165,11 @@ class DataPath {
   std::vector<Stream*> touched_;
   std::vector<std::uint8_t> scrap_;  // for packets read while no stream's buffer is at hand
   std::vector<std::uint8_t> held_;   // the first that found no room, or empty
-  FairQueue waiting_;                // those behind it
-  bool patient_ = true;              // what comes meanwhile stays in the kernel
+  Clock::time_point held_since_;
+  FairQueue waiting_;    // those behind it
+  bool patient_ = true;  // what comes meanwhile stays in the kernel
   Clock::time_point patience_ends_ = Clock::time_point::max();
-  Clock::time_point had_room_;
+  Clock::time_point had_room_ = Clock::now();
   bool relay_waits_ = false;  // what other lanes gave us waits for room
   Drops drops_;
 };

@@ -17,18 +17,19 @@ std::size_t cost(std::size_t packet_bytes) {
 
 }  // namespace
 
-std::vector<std::uint8_t> FairQueue::take_first(Flow& queue) {
-  std::vector<std::uint8_t> packet = std::move(queue.packets.front());
+FairQueue::Packet FairQueue::take_first(Flow& queue) {
+  Packet packet = std::move(queue.packets.front());
   queue.packets.pop_front();
-  queue.bytes -= cost(packet.size());
-  bytes_ -= cost(packet.size());
+  queue.bytes -= cost(packet.bytes.size());
+  bytes_ -= cost(packet.bytes.size());
   return packet;
 }
 
-std::size_t FairQueue::push(std::uint32_t flow, std::span<const std::uint8_t> packet) {
+std::size_t FairQueue::push(std::uint32_t flow, std::span<const std::uint8_t> packet,
+                            Clock::time_point now) {
   const auto number = static_cast<std::uint16_t>(flow % flows_.size());
   Flow& queue = flows_[number];
-  queue.packets.emplace_back(packet.begin(), packet.end());
+  queue.packets.push_back({{packet.begin(), packet.end()}, now});
   queue.bytes += cost(packet.size());
   bytes_ += cost(packet.size());
   if (!queue.listed) {
@@ -39,11 +40,17 @@ std::size_t FairQueue::push(std::uint32_t flow, std::span<const std::uint8_t> pa
   std::size_t dropped = 0;
   for (; bytes_ > max_bytes_; ++dropped)
     take_first(*std::ranges::max_element(flows_, {}, &Flow::bytes));
-  full_ = dropped > 0;
   return dropped;
 }
 
-std::vector<std::uint8_t> FairQueue::pop() {
+std::size_t FairQueue::drop_older(Clock::time_point than) {
+  std::size_t dropped = 0;
+  for (Flow& flow : flows_)
+    for (; !flow.packets.empty() && flow.packets.front().since < than; ++dropped) take_first(flow);
+  return dropped;
+}
+
+FairQueue::Packet FairQueue::pop() {
   for (;;) {
     std::deque<std::uint16_t>& list = new_flows_.empty() ? old_flows_ : new_flows_;
     const std::uint16_t number = list.front();
@@ -57,8 +64,8 @@ std::vector<std::uint8_t> FairQueue::pop() {
       old_flows_.push_back(number);
       if (queue.credit <= 0) queue.credit += quantum;
     } else {
-      std::vector<std::uint8_t> packet = take_first(queue);
-      queue.credit -= static_cast<std::int64_t>(packet.size());
+      Packet packet = take_first(queue);
+      queue.credit -= static_cast<std::int64_t>(packet.bytes.size());
       return packet;
     }
   }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -20,27 +21,32 @@ class FairQueue {
   /// Bytes of memory at most, packets and their bookkeeping.
   explicit FairQueue(std::size_t max_bytes) : max_bytes_(max_bytes) {}
 
+  using Clock = std::chrono::steady_clock;
+  struct Packet {
+    std::vector<std::uint8_t> bytes;
+    Clock::time_point since;
+  };
+
   bool empty() const { return bytes_ == 0; }
-  /// The last push() had to drop packets.
-  bool is_full() const { return full_; }
   /// Copies it. Returns how many packets were dropped to make room.
-  std::size_t push(std::uint32_t flow, std::span<const std::uint8_t> packet);
+  std::size_t push(std::uint32_t flow, std::span<const std::uint8_t> packet, Clock::time_point now);
   /// The one whose turn it is, taken out; empty() must not hold.
-  std::vector<std::uint8_t> pop();
+  Packet pop();
+  /// Drops those that have waited since before then. Returns how many.
+  std::size_t drop_older(Clock::time_point than);
 
  private:
   struct Flow {
-    std::list<std::vector<std::uint8_t>> packets;  // no memory while empty
+    std::list<Packet> packets;  // no memory while empty
     std::size_t bytes = 0;
     std::int64_t credit = 0;  // bytes it may still send in its turn
     bool listed = false;
   };
 
-  std::vector<std::uint8_t> take_first(Flow& queue);
+  Packet take_first(Flow& queue);
 
   std::size_t max_bytes_;
   std::size_t bytes_ = 0;
-  bool full_ = false;
   std::array<Flow, 1024> flows_;                     // by hash, as many as fq_codel has
   std::deque<std::uint16_t> new_flows_, old_flows_;  // numbers
 };

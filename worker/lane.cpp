@@ -162,8 +162,8 @@ Lane::Clock::time_point Lane::next_due() const {
 }
 
 void Lane::serve(std::unique_ptr<Connection> connection) {
-  streams_.push_back(std::make_unique<Stream>(
-      Stream{std::move(connection), Probe(monotonic(Clock::now())), {}, {}, false, 0}));
+  streams_.push_back(
+      std::make_unique<Stream>(Stream{std::move(connection), Probe(monotonic(Clock::now()))}));
   Stream& stream = *streams_.back();
   path_.attach(stream);
   next_sweep_ = std::min(next_sweep_, Clock::now() + sweep_interval);
@@ -186,6 +186,7 @@ void Lane::on_frame(Connection& connection, FrameType type, std::uint8_t* payloa
   const std::string_view text{reinterpret_cast<const char*>(payload), size};
   switch (type) {
     case FrameType::data:
+      if (stream.lateness.late()) return path_.drop_late();
       return path_.deliver(stream, payload, size);
     case FrameType::ping:
       return on_ping(stream, payload);
@@ -202,6 +203,7 @@ void Lane::on_frame(Connection& connection, FrameType type, std::uint8_t* payloa
 }
 
 void Lane::on_ping(Stream& stream, const std::uint8_t* payload) {
+  stream.lateness.pinged(read_ping(payload).clock_ns, monotonic(Clock::now()));
   stream.connection->send(FrameType::pong, {reinterpret_cast<const char*>(payload), ping_bytes});
   if (!std::exchange(stream.heard, true))
     tell([id = stream.id()](Owner& owner) { owner.on_first_ping(id); });
@@ -243,6 +245,7 @@ void Lane::ping_all(milliseconds timeout) {
   for (std::size_t i = 0; i < streams_.size(); ++i) {
     Stream& stream = *streams_[i];
     if (!stream.connection->is_live()) continue;
+    watch_silence(stream, now);
     stream.connection->set_lean(stream.connection->take_moved() < idle_bytes);
     keep_queues_short(stream, now);
     std::uint8_t payload[ping_bytes];
@@ -252,6 +255,16 @@ void Lane::ping_all(milliseconds timeout) {
                             {reinterpret_cast<const char*>(payload), sizeof payload});
   }
   expiries_.push_back(now + timeout);
+  last_beat_ = now;
+}
+
+/// The peer's PINGs come as often as ours go.
+void Lane::watch_silence(Stream& stream, Clock::time_point now) {
+  if (stream.connection->take_heard())
+    stream.last_heard = now;
+  else if (now - stream.last_heard >
+           std::max<Clock::duration>(Lateness::limit, 2 * (now - last_beat_)))
+    stream.lateness.fell_silent();
 }
 
 void Lane::keep_queues_short(Stream& stream, Clock::time_point now) {

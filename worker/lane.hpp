@@ -101,6 +101,7 @@ class Lane final : public Connection::Owner {
   void on_ping(Stream& stream, const std::uint8_t* payload);
   void on_state(Stream& stream, std::string_view text);
   void ping_all(milliseconds timeout);
+  void watch_silence(Stream& stream, Clock::time_point now);
   void keep_queues_short(Stream& stream, Clock::time_point now);
   void expire_pings(Clock::time_point now);
   void make_report();
@@ -126,6 +127,7 @@ class Lane final : public Connection::Owner {
   std::vector<std::unique_ptr<Stream>> streams_;  // closing ones too
   std::deque<Clock::time_point> expiries_;        // when the PINGs of a beat count as lost
   milliseconds timeout_{};
+  Clock::time_point last_beat_ = Clock::now();
   Clock::time_point carry_until_ = Clock::time_point::max();
   Clock::time_point next_sweep_ = Clock::time_point::max();
   Clock::time_point window_;  // of a millisecond,

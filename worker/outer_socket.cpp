@@ -22,8 +22,6 @@ constexpr std::size_t max_unsent_bytes = 128 * 1024, min_unsent_bytes = 16 * 102
 constexpr std::uint64_t unsent_turns_a_second = 250;
 /// BBR's gain is 2.89 while it starts, in units of 1/256 (tcp_bbr_info), and 1.25 at most later.
 constexpr std::uint32_t starting_gain = 2 * 256;
-/// After this long without an acknowledgement the kernel gives the connection up.
-constexpr int user_timeout_ms = 10'000;
 
 void set(int fd, int level, int option, int value) {
   (void)::setsockopt(fd, level, option, &value, sizeof value);
@@ -68,7 +66,6 @@ void bind_to(int fd, const std::string& where) {
 void tune_socket(int fd, const SocketTuning& tuning) {
   set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   limit_unsent(fd, max_unsent_bytes);
-  set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, user_timeout_ms);
   if (tuning.sndbuf_bytes) set(fd, SOL_SOCKET, SO_SNDBUF, static_cast<int>(tuning.sndbuf_bytes));
   if (tuning.rcvbuf_bytes) set(fd, SOL_SOCKET, SO_RCVBUF, static_cast<int>(tuning.rcvbuf_bytes));
   // A loss-based outer connection melts under loss when TCP runs inside it; BBR does not.

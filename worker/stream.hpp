@@ -7,6 +7,7 @@
 
 #include "worker/bbr_control.hpp"
 #include "worker/connection.hpp"
+#include "worker/lateness.hpp"
 #include "worker/probe.hpp"
 #include "worker/spec.hpp"
 
@@ -34,10 +35,12 @@ struct StreamId {
 struct Stream {
   std::unique_ptr<Connection> connection;
   Probe probe;
-  BbrControl bbr;
-  Counters counters;
+  BbrControl bbr = {};
+  Lateness lateness = {};
+  Counters counters = {};
   bool heard = false;  // its first PING came
   int states = 0;      // STATEs that the worker has still to read
+  std::chrono::steady_clock::time_point last_heard = std::chrono::steady_clock::now();
 
   StreamId id() const { return {connection->peer, connection->stream, connection->serial}; }
 };

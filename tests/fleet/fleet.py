@@ -18,7 +18,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 NETWORK = "10.98.0"
 PACKAGES = ["systemd", "systemd-sysv", "dbus", "openssh-server", "python3", "python3-apt", "iproute2",
-            "iputils-ping", "procps", "kmod", "netbase", "nftables", "iperf3"]
+            "iputils-ping", "procps", "kmod", "netbase", "nftables", "iperf3", "openvpn", "wireguard-go"]
 START_LIMIT = 60
 
 

@@ -514,38 +514,57 @@ class Ansible(FleetTest):
         self.assertIn("not permitted", host.run(asks.format("tunorch", "down"), check=False).stderr)
         self.assertNotEqual(host.run(asks.format("nogroup", "status"), check=False).returncode, 0)
 
-    def test_17_two_nodes_on_one_host(self):
+    def test_17_two_nodes_on_one_host_with_every_engine_in_the_unit(self):
         host = self.edge_2
         host.run("""set -e
-            ip netns add second
-            ip link add to-second type veth peer name eth0 netns second
-            ip addr add 10.99.0.1/24 dev to-second; ip link set to-second up
-            ip -n second addr add 10.99.0.2/24 dev eth0; ip -n second link set eth0 up
-            ip -n second link set lo up
-            mkdir -p /etc/systemd/system/tunorch@second.service.d /root/own
-            printf '[Service]\\nNetworkNamespacePath=/run/netns/second\\n' \
-                >/etc/systemd/system/tunorch@second.service.d/namespace.conf
+            ip netns add second; ip netns add third
+            ip link add eth0 netns second type veth peer name eth0 netns third
+            ip -n second addr add 10.99.0.1/24 dev eth0; ip -n third addr add 10.99.0.2/24 dev eth0
+            mkdir /root/own
+            for node in second third; do
+              ip -n $node link set eth0 up; ip -n $node link set lo up
+              mkdir -p /etc/systemd/system/tunorch@$node.service.d
+              printf "[Service]\nNetworkNamespacePath=/run/netns/$node\n" \
+                >/etc/systemd/system/tunorch@$node.service.d/namespace.conf
+            done
             systemctl daemon-reload
             cat >/root/own/cluster.yaml <<'END'
 cluster: own
 link_net: 198.20.0.0/16
 nodes:
-  edge-2: {endpoint: 10.99.0.1, inner: [10.78.0.1/32]}
-  second: {inner: [10.78.0.2/32]}
+  second: {endpoint: 10.99.0.1, inner: [10.78.0.1/32]}
+  third: {inner: [10.78.0.2/32]}
 bundles:
-  inside: {listen: edge-2, dial: [second], tunnels: 2, port: 4500}
+  inside:
+    {listen: second, dial: [third], port: 4500, tunnels: [{}, {engine: openvpn}, {engine: wireguard}]}
 END
-            cd /root/own; tunorch pki init cluster.yaml
-            tunorch --node second --runtime-dir /run/tunorch-second apply cluster.yaml --timeout 1s || true
-            """)
-        self.assertEqual(host.run("systemctl is-active tunorch@second").stdout, "active\n")
-        self.assertIn("inside-0", host.run("ip -n second -br link").stdout)
+            tunorch pki init /root/own/cluster.yaml""")
+        tunorch = "tunorch --node {0} --runtime-dir /run/tunorch-{0} {1}"
+        host.run(tunorch.format("second", "apply /root/own/cluster.yaml --timeout 1s"), check=False)
+        host.run(tunorch.format("third", "apply /root/own/cluster.yaml"))
+        for node in ("second", "third"):
+            self.assertEqual(host.run(f"systemctl is-active tunorch@{node}").stdout, "active\n")
+            host.run(tunorch.format(node, "apply /root/own/cluster.yaml"))
+            self.assertIn("inside-2", host.run(f"ip -n {node} -br link").stdout)
+            told = json.loads(host.run(tunorch.format(node, "status --json")).stdout)
+            tunnels = told["bundles"][0]["tunnels"]
+            self.assertEqual([one["restarts"] for one in tunnels], [0, 0, 0], tunnels)
         self.assertNotIn("inside-0", host.run("ip -br link").stdout)
+        for k in range(3):
+            host.run(tunorch.format("third", f"drain inside-{(k + 1) % 3}"))
+            host.run(tunorch.format("third", f"drain inside-{(k + 2) % 3}"))
+            host.run("ip netns exec third ping -c 3 -i 0.2 -W 2 -I 10.78.0.2 10.78.0.1")
+            host.run(tunorch.format("third", f"undrain inside-{(k + 1) % 3}"))
+            host.run(tunorch.format("third", f"undrain inside-{(k + 2) % 3}"))
         host.run("""set -e
-            tunorch --node second --runtime-dir /run/tunorch-second down
-            systemctl stop tunorch@second
-            rm -r /etc/systemd/system/tunorch@second.service.d /root/own; systemctl daemon-reload
-            ip netns del second; umount /run/netns; rmdir /run/netns""")
+            for node in second third; do
+              tunorch --node $node --runtime-dir /run/tunorch-$node down
+              systemctl stop tunorch@$node
+              rm -r /etc/systemd/system/tunorch@$node.service.d
+              ip netns del $node
+            done
+            rm -r /root/own; systemctl daemon-reload
+            umount /run/netns; rmdir /run/netns""")
 
     def test_18_installed_over_itself_and_removed_by_hand(self):
         host = self.edge_2

@@ -59,9 +59,9 @@ class Keys {
     char name[] = "/tmp/session-XXXXXX";
     must(::mkdtemp(name), "make a folder");
     dir_ = name;
-    Cluster cluster = sample_cluster();
-    cluster.pki_dir = dir_.string();
-    init_pki(cluster);
+    cluster_ = sample_cluster();
+    cluster_.pki_dir = dir_.string();
+    init_pki(cluster_);
   }
   ~Keys() {
     std::error_code ignored;
@@ -70,8 +70,10 @@ class Keys {
   Keys(const Keys&) = delete;
   Keys& operator=(const Keys&) = delete;
   NodeKeys of(const std::string& node) const { return load_keys(dir_, node); }
+  void revoke(const std::string& node) { revoke_pki(cluster_, node); }
 
  private:
+  Cluster cluster_;
   std::filesystem::path dir_;
 };
 
@@ -203,10 +205,16 @@ class Peer {
   /// Of a CLOSE; empty: there was none.
   const std::string& reason() const { return reason_; }
 
+  /// What it says in its PINGs, in nanoseconds.
+  std::uint64_t clock() const {
+    return static_cast<std::uint64_t>((Clock::now() - clock_behind).time_since_epoch().count());
+  }
+  milliseconds clock_behind{0};
+
   /// PING and its PONG.
   bool answers(milliseconds limit = soon) {
     std::string ping(worker::ping_bytes, '\0');
-    worker::write_ping(reinterpret_cast<std::uint8_t*>(ping.data()), {++sequence_, 7});
+    worker::write_ping(reinterpret_cast<std::uint8_t*>(ping.data()), {++sequence_, clock()});
     send(FrameType::ping, ping);
     const auto until = Clock::now() + limit;
     while (Clock::now() < until) {
@@ -325,15 +333,9 @@ class WorkerProcess {
     }
     control_ = Fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
     must(::connect(control_.get(), any, size) == 0, "reach the worker");
-    worker::Request start{"start", worker::control_protocol, 1, listening ? 1 : 0, {"key"}, spec};
     std::vector<int> fds{queue.get()};
     if (listening) fds.push_back(listening->fd());
-    const std::string& key = spec.secrets.at("key");
-    const Fd secret(::memfd_create("key", MFD_CLOEXEC));
-    must(::write(secret.get(), key.data(), key.size()) == static_cast<ssize_t>(key.size()),
-         "write the key");
-    fds.push_back(secret.get());
-    send(start, fds);
+    send_spec({"start", worker::control_protocol, 1, listening ? 1 : 0, {"key"}, spec}, fds);
     must(wait_for("ready").has_value(), "start the worker");
   }
   ~WorkerProcess() {
@@ -371,6 +373,12 @@ class WorkerProcess {
       std::memcpy(CMSG_DATA(part), fds.data(), fds.size() * sizeof(int));
     }
     must(::sendmsg(control_.get(), &message, MSG_NOSIGNAL) >= 0, "ask the worker");
+  }
+  /// It is done when this returns.
+  void update(const worker::Spec& spec) {
+    send_spec({"update", worker::control_protocol, 0, 0, {"key"}, spec}, {});
+    send({"queues"});
+    must(wait_for("queues").has_value(), "update the worker");
   }
   /// Reports that came, heartbeats aside, into `told`.
   void listen(milliseconds limit = milliseconds(0)) {
@@ -416,6 +424,15 @@ class WorkerProcess {
   std::map<std::string, std::uint64_t> dropped;
 
  private:
+  void send_spec(const worker::Request& request, std::vector<int> fds) {
+    const std::string& key = request.spec.secrets.at("key");
+    const Fd secret(::memfd_create("key", MFD_CLOEXEC));
+    must(::write(secret.get(), key.data(), key.size()) == static_cast<ssize_t>(key.size()),
+         "write the key");
+    fds.push_back(secret.get());
+    send(request, fds);
+  }
+
   pid_t pid_ = 0;
   int status_ = 0;
   Fd tun_, control_;

@@ -26,6 +26,7 @@ inline Spec listener_spec(const NodeKeys& keys) {
   spec.digest = "a-b";
   spec.ca_pem = keys.ca_pem;
   spec.certificate_pem = keys.certificate_pem;
+  spec.crl_pem = keys.crl_pem;
   spec.secrets["key"] = keys.key_pem;
   spec.interval_ms = 100;
   spec.timeout_ms = 2000;

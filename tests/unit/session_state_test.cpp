@@ -13,6 +13,7 @@
 #include <functional>
 #include <iostream>
 #include <random>
+#include <thread>
 
 #include "tests/unit/session_messages.hpp"
 
@@ -104,6 +105,17 @@ TEST_F(Listener, KnowsAPeerByItsCertificateAlone) {
     EXPECT_NE(liar->reason().find("its certificate says"), std::string::npos) << liar->reason();
     expect_no_session_of_edge("a liar");
   }
+}
+
+TEST_F(Listener, RefusesACertificateThatIsRevokedDuringItsHandshake) {
+  auto peer = secured("edge");
+  keys_.revoke("edge");
+  worker_->update(listener_spec(keys_.of("gateway")));
+  peer->send(FrameType::hello, worker::hello_text(hello_of("edge")));
+  EXPECT_TRUE(peer->ends());
+  EXPECT_EQ(peer->reason(), "its certificate is revoked");
+  EXPECT_FALSE(peer->receive(FrameType::config));
+  expect_no_session_of_edge("its revocation");
 }
 
 TEST_F(Listener, TakesNothingButAHelloFirst) {
@@ -233,6 +245,29 @@ TEST_F(Listener, TakesTheSecondOfTwoGreetingsInOneTurn) {
     EXPECT_TRUE(worker_->packet(soon));
     expect_unharmed("two greetings in one turn, " + std::to_string(which));
   }
+}
+
+/// As TCP delivers what it kept while a path was dark. The worker beats every 100 ms.
+TEST_F(Listener, DropsWhatWasHeldUpOnTheWay) {
+  auto peer = greeted();
+  ASSERT_TRUE(peer->answers());
+  const auto carries = [&] {
+    peer->send(FrameType::data, packet_from(edge_address));
+    peer->answers();
+    return worker_->packet().has_value();
+  };
+  EXPECT_TRUE(carries());
+  std::this_thread::sleep_for(milliseconds(1000));
+  peer->clock_behind = milliseconds(900);
+  EXPECT_FALSE(carries()) << "after a silence";
+  EXPECT_FALSE(carries()) << "behind a PING that was held up";
+  peer->clock_behind = milliseconds(200);
+  ASSERT_TRUE(peer->answers());
+  EXPECT_TRUE(carries()) << "PINGs have caught up";
+  const auto until = Clock::now() + soon;
+  while (!worker_->dropped.contains("late") && Clock::now() < until)
+    worker_->listen(milliseconds(100));
+  EXPECT_EQ(worker_->dropped["late"], 2u);
 }
 
 TEST_F(Listener, StopsAPeerThatSaysMoreThanOneCanRead) {

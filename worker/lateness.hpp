@@ -1,0 +1,43 @@
+// Whether what a stream brings was held up on the way. TCP keeps what a path that went dark did not
+// take, and delivers all of it when the path is back: packets whose senders have long sent them
+// again, and whose round trip of seconds would have those senders wait for seconds at the next
+// loss (RFC 6298: the timeout is the smoothed round trip and four times its variation). So it is
+// better lost, as it would be without a tunnel.
+//
+// PINGs are in one order with the packets and carry their sender's clock. One that comes later than
+// the time between it and the one before explains was held up, and so is all behind it, until
+// PINGs have caught up. Clocks are compared with themselves alone. Pure.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+
+namespace tunorch::worker {
+
+class Lateness {
+ public:
+  using nanoseconds = std::chrono::nanoseconds;  // of the monotonic clock
+
+  /// What is later than this is not worth its delivery.
+  static constexpr std::chrono::milliseconds limit{500};
+
+  /// Nothing at all came for longer than `limit` and than two PINGs take: what comes next is late,
+  /// until a PING says otherwise.
+  void fell_silent() { late_ = true; }
+  /// A PING came; `clock_ns`: its sender's clock, which may say anything.
+  void pinged(std::uint64_t clock_ns, nanoseconds now);
+  bool late() const { return late_; }
+
+ private:
+  struct Seen {
+    std::uint64_t clock_ns;
+    nanoseconds came;
+  };
+
+  std::optional<Seen> last_;
+  std::int64_t behind_ns_ = 0;  // of the last PING, where it was late
+  bool late_ = false;
+};
+
+}  // namespace tunorch::worker
