@@ -146,18 +146,17 @@ void allow_data_path(Filter& filter) {
                 SCMP_SYS(fcntl), SCMP_SYS(dup)});
   // Not SO_LINGER: the daemon, to which a socket could be sent, would wait in close().
   allow_options(filter, SOL_SOCKET, {SO_BINDTODEVICE, SO_SNDBUF, SO_RCVBUF, SO_MAX_PACING_RATE});
-  allow_options(filter, IPPROTO_TCP,
-                {TCP_NODELAY, TCP_CONGESTION, TCP_NOTSENT_LOWAT});
+  allow_options(filter, IPPROTO_TCP, {TCP_NODELAY, TCP_CONGESTION, TCP_NOTSENT_LOWAT});
   // The kernel's TLS, for which OpenSSL asks.
   allow_options(filter, IPPROTO_TCP, {TCP_ULP});
   allow_options(filter, SOL_TLS, {TLS_TX, TLS_RX});
-  for (const std::uint64_t family : {AF_INET, AF_INET6})
+  for (const std::uint64_t family : {std::uint64_t{AF_INET}, std::uint64_t{AF_INET6}})
     filter.allow_if(SCMP_SYS(socket),
                     {equals(0, family), {1, SCMP_CMP_MASKED_EQ, 0xf, SOCK_STREAM}, equals(2, 0)});
   for (const std::uint64_t request :
        {std::uint64_t{TUNSETOFFLOAD}, std::uint64_t{TUNSETCARRIER}, std::uint64_t{SIOCOUTQNSD}})
     filter.allow_if(SCMP_SYS(ioctl), {equals(1, request)});
-  for (const std::uint64_t option : {PR_SET_NAME, PR_SET_TIMERSLACK})
+  for (const std::uint64_t option : {std::uint64_t{PR_SET_NAME}, std::uint64_t{PR_SET_TIMERSLACK}})
     filter.allow_if(SCMP_SYS(prctl), {equals(0, option)});
 }
 
