@@ -18,7 +18,8 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 NETWORK = "10.98.0"
 PACKAGES = ["systemd", "systemd-sysv", "dbus", "openssh-server", "python3", "python3-apt", "iproute2",
-            "iputils-ping", "procps", "kmod", "netbase", "nftables", "iperf3", "openvpn", "wireguard-go"]
+            "iputils-ping", "procps", "kmod", "netbase", "nftables", "iperf3", "openvpn", "wireguard-go",
+            "network-manager", "libpam-systemd"]
 START_LIMIT = 60
 
 
@@ -60,6 +61,9 @@ def base_image(work, packages):
                  *glob.glob("etc/ssh/ssh_host_*", root_dir=making)):
         with contextlib.suppress(FileNotFoundError):
             os.remove(os.path.join(making, name))
+    # Only where a test starts it.
+    check("systemctl", "--root", making, "disable", "NetworkManager", "NetworkManager-dispatcher",
+          "NetworkManager-wait-online")
     for folder in ("var/cache/apt/archives", "var/lib/apt/lists"):
         shutil.rmtree(os.path.join(making, folder))
         os.makedirs(os.path.join(making, folder, "partial"))
@@ -105,7 +109,8 @@ class Host:
         self.console = open(os.path.join(self.dir, "console.log"), "ab")
         self.process = subprocess.Popen(
             [os.path.join(HERE, "boot.sh"), self.name, self.dir, self.fleet.base, self.fleet.pool,
-             f"{self.address}/24", f"{NETWORK}.1", self.fleet.controller], stdout=self.console, stderr=self.console, stdin=subprocess.DEVNULL,
+             f"{self.address}/24", f"{NETWORK}.1", self.fleet.controller],
+            stdout=self.console, stderr=self.console, stdin=subprocess.DEVNULL,
             start_new_session=True)
 
     def is_up(self):

@@ -566,7 +566,36 @@ END
             rm -r /root/own; systemctl daemon-reload
             umount /run/netns; rmdir /run/netns""")
 
-    def test_18_installed_over_itself_and_removed_by_hand(self):
+    def test_18_network_manager_comes_and_goes(self):
+        host = self.edge_1
+        look = "ip -br addr; ip -br link; ip rule; ip nexthop; ip route show table all; ip -6 rule"
+        pids, before = self.pids(host), host.run(look).stdout
+        ping = Ping(self, host)
+        host.run("""set -e
+            mkdir -p /run/NetworkManager/conf.d
+            printf '[main]\ndns=none\n' >/run/NetworkManager/conf.d/test.conf
+            systemctl start NetworkManager""")
+        for how in ("true", "systemctl restart NetworkManager", "nmcli general reload"):
+            with self.subTest(how):
+                host.run(how)
+                wait_for("it sees the tunnels", lambda: "backbone-3" in host.run("nmcli -t device").stdout, 30)
+                time.sleep(2)
+                self.assertEqual(host.run(look).stdout, before)
+                self.assertEqual(self.live(host), 4)
+        # And what `doctor` says of it mends it.
+        doctor = "tunorch doctor /etc/tunorch/cluster.yaml --json"
+        asked = lambda: json.loads(host.run(doctor, check=False).stdout)
+        told = lambda: [one for one in asked()["findings"] if one["id"] == "conflicts.networkmanager"]
+        host.run(told()[0]["mend"])
+        self.assertEqual([one["severity"] for one in told()], ["ok"])
+        self.assertIn("backbone-0:tun:unmanaged", host.run("nmcli -t device").stdout)
+        host.run("""systemctl stop NetworkManager NetworkManager-dispatcher
+            rm -rf /run/NetworkManager /var/lib/NetworkManager/* /etc/NetworkManager/conf.d/90-tunorch.conf""")
+        self.assertEqual(host.run(look).stdout, before)
+        self.assertEqual(self.pids(host), pids)
+        ping.end()
+
+    def test_19_installed_over_itself_and_removed_by_hand(self):
         host = self.edge_2
         deb = "/var/cache/tunorch/tunorch.deb"
         pids, daemon = self.pids(host), host.run("systemctl show -P MainPID tunorch").stdout
@@ -583,7 +612,7 @@ END
         self.play("site")
         self.wait_live(4)
 
-    def test_19_uninstalled_as_if_it_had_never_been(self):
+    def test_20_uninstalled_as_if_it_had_never_been(self):
         self.play("uninstall")
         self.assert_as_before()
         self.assertEqual(self.changed(self.play("uninstall")), {name: 0 for name in NODES})

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 
-from lab import CLUSTER, GATEWAY, Flows, LabTest, cluster, wait_for
+from lab import CLUSTER, GATEWAY, SANITIZED, Flows, LabTest, cluster, wait_for
 
 
 class StreamTest(LabTest):
@@ -213,8 +213,9 @@ while time.monotonic() < end:
         print(f"RSS idle {idle:.1f} MiB, with {self.count} stalled peers at most "
               f"{max(samples):.1f} MiB (limit {limit:.1f}); of {got['packets'] + got['lost']} packets "
               f"of the other dialer {got['lost'] + echoed['lost_on_return']} lost")
-        self.assertLessEqual(idle, 32)
-        self.assertLessEqual(max(samples), limit)
+        if not SANITIZED:
+            self.assertLessEqual(idle, 32)
+            self.assertLessEqual(max(samples), limit)
         self.assertLess(got["lost"], 0.5 * got["packets"])
         self.assertEqual(self.gateway.tunnel("backbone-0")["restarts"], 0)
 
