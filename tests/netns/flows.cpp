@@ -250,10 +250,10 @@ int run_send(const Address& address, std::uint32_t flows, double rate, double se
 }
 
 int run_tcp_serve(const Address& address, double seconds) {
-  const int listening = socket(address.storage.ss_family, SOCK_STREAM, 0);
+  const int listening = socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK, 0);
   const int on = 1;
   setsockopt(listening, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (bind(listening, address.get(), address.size) != 0 || listen(listening, 1024) != 0)
+  if (bind(listening, address.get(), address.size) != 0 || listen(listening, max_flows) != 0)
     fail("listen");
   std::vector<pollfd> sockets{{listening, POLLIN, 0}};
   const auto end = Clock::now() + duration<double>(seconds);
@@ -269,7 +269,9 @@ int run_tcp_serve(const Address& address, double seconds) {
         sockets[i].fd = -1;
       }
     }
-    if (sockets[0].revents) sockets.push_back({accept(listening, nullptr, nullptr), POLLIN, 0});
+    if (!sockets[0].revents) continue;
+    for (int fd = 0; (fd = accept(listening, nullptr, nullptr)) >= 0;)
+      sockets.push_back({fd, POLLIN, 0});
   }
   return 0;
 }

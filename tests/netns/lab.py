@@ -330,11 +330,11 @@ class LabTest(unittest.TestCase):
 class Flows:
     """Numbered packets from one host to another while something happens."""
 
-    def __init__(self, source, sink, address, flows, pps, seconds, port=5000, echo=True):
-        self.sink = sink.start(FLOWS, "recv", address, str(port), str(seconds + 15),
+    def __init__(self, source, sink, address, flows, pps, seconds, port=5000, echo=True, wrap=()):
+        self.sink = sink.start(*wrap, FLOWS, "recv", address, str(port), str(seconds + 15),
                                *(["echo"] if echo else []), stdout=subprocess.PIPE)
         time.sleep(0.3)
-        self.source = source.start(FLOWS, "send", address, str(port), str(flows), str(pps),
+        self.source = source.start(*wrap, FLOWS, "send", address, str(port), str(flows), str(pps),
                                    str(seconds), stdout=subprocess.PIPE)
         self.flows = flows
 

@@ -5,17 +5,39 @@ import copy
 import json
 import os
 import signal
+import subprocess
 import threading
 import time
 
 import failover_rows as rows
-from lab import FLOWS, Flows, Lab, LabTest, cluster, wait_for
+from lab import FLOWS, GATEWAY, Flows, Lab, LabTest, cluster, wait_for
 
 ALL = [f"backbone-{k}" for k in range(4)]
 
 
 def carrying(host):
     return host.bundle()["peers"][0]["carrying"]
+
+
+class ManyFlows(LabTest):
+    def test_at_once(self):
+        """4000 TCP connections and 4000 UDP flows."""
+        self.lab.up()
+        with_files = ("sh", "-c", 'ulimit -n 8192 && exec "$@"', "sh", FLOWS)
+        server = self.gateway.start(*with_files, "tcp-serve", GATEWAY, "7100", "20")
+        time.sleep(0.3)
+        tcp = self.edge.start(*with_files, "tcp", GATEWAY, "7100", "4000", "8", stdout=subprocess.PIPE)
+        udp = Flows(self.edge, self.gateway, GATEWAY, 4000, 10000, 6, wrap=with_files[:-1])
+        got, echoed = udp.finish()
+        held = json.loads(tcp.communicate(timeout=30)[0])
+        server.wait(timeout=30)
+        lost = got["lost"] + echoed["lost_on_return"]
+        print(f"4000 TCP connections: {held['messages']} messages and answers, {held['broken']} broken; "
+              f"4000 UDP flows: {got['packets'] + echoed['packets']} packets, {lost} lost")
+        self.assertEqual((held["connections"], held["broken"], held["silent_at_end"]), (4000, 0, 0))
+        self.assertGreater(held["messages"], 4000)
+        self.assertLess(lost, 0.01 * (got["packets"] + echoed["packets"]))
+        self.assertEqual([one["restarts"] for one in self.edge.bundle()["tunnels"]], [0] * 4)
 
 
 class Drains(LabTest):
