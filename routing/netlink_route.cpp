@@ -92,8 +92,13 @@ bool route_is_whole(nlmsghdr* header) {
       !attributes_are_whole(nlmsg_attrdata(header, sizeof(rtmsg)),
                             nlmsg_attrlen(header, sizeof(rtmsg))))
     return false;
-  nlattr* multipath = nlmsg_find_attr(header, sizeof(rtmsg), RTA_MULTIPATH);
-  return !multipath || nexthops_are_whole(multipath);
+  nlattr* attribute = nullptr;
+  int left = 0;
+  // libnl takes the last, whatever came before.
+  nlmsg_for_each_attr(attribute, header, sizeof(rtmsg), left) {
+    if (nla_type(attribute) == RTA_MULTIPATH && !nexthops_are_whole(attribute)) return false;
+  }
+  return true;
 }
 
 // A default route's destination has no bytes at all, only a family.
