@@ -186,7 +186,7 @@ constexpr Key table[] = {
    .words = "auto, or 1 to 15 of a-z, 0-9 and '_'", .initial = "auto",
    .sentence = "TCP congestion control of the connections; auto is bbr where the kernel has it."},
   {.path = "bundles/*/health", .sentence = "When a tunnel is up or down."},
-  {.path = "bundles/*/health/interval", .kind = Kind::duration, .min = 10 * ms, .max = m,
+  {.path = "bundles/*/health/interval", .kind = Kind::duration, .min = 10 * ms, .max = 2 * s,
    .initial = "200ms", .sentence = "Time between two probes of a tunnel."},
   {.path = "bundles/*/health/timeout", .kind = Kind::duration, .min = 10 * ms, .max = m,
    .initial = "300ms", .sentence = "A probe unanswered for so long is lost."},

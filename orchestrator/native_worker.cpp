@@ -145,6 +145,8 @@ void NativeWorker::send_spec(worker::Request request, std::vector<int> fds,
 void NativeWorker::change(const DesiredTunnel& wanted) {
   if (!link_ || !updates_live(digest_, wanted.spec.digest)) return TunnelWorker::change(wanted);
   configure(wanted);
+  heard_ = Clock::now();  // it may have beaten more rarely until now
+  when_suspected_.reset();
   send_spec({"update", worker::control_protocol, 0, 0, {}, wanted.spec}, {}, wanted);
   serves(wanted.spec.digest);
   const auto gone = [&](const auto& entry) {

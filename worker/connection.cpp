@@ -55,6 +55,7 @@ Connection::~Connection() {
 void Connection::enter(ConnectionState state) {
   state_ = state;
   since_ = Clock::now();
+  if (state == ConnectionState::closing) limit_farewell(socket_.get());
 }
 
 // ---- life ----
@@ -243,6 +244,7 @@ bool Connection::write_out() {
     result = channel_->write(out_.data(), out_.size(), taken);
     out_.taken(taken);
     moved_ += taken;
+    took_some_ = took_some_ || taken > 0;
   }
   if (result == IoResult::done) result = channel_->flush();
   blocked_ = result == IoResult::want_write || result == IoResult::want_read;
@@ -263,6 +265,7 @@ void Connection::flush() {
     return;
   }
   update_interest();
+  if (std::exchange(took_some_, false) && was_full_) owner_->on_progress(*this);
   if (was_full_ && !sends_pending()) {
     was_full_ = false;
     owner_->on_drained(*this);

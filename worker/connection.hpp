@@ -46,6 +46,8 @@ class Connection final : public EventHandler {
     virtual void on_frames_done(Connection& connection) = 0;
     /// A full out-buffer has been sent.
     virtual void on_drained(Connection& connection) = 0;
+    /// The socket took some of what it had no room for.
+    virtual void on_progress(Connection&) {}
     /// Once, when it leaves the other states; not after close().
     virtual void on_closed(Connection& connection, const std::string& reason) = 0;
 
@@ -154,6 +156,7 @@ class Connection final : public EventHandler {
   bool heard_ = false;
   bool blocked_ = false;   // the socket did not take all
   bool was_full_ = false;  // and somebody waits for it to
+  bool took_some_ = false;
 };
 
 }  // namespace tunorch::worker

@@ -15,6 +15,9 @@ namespace {
 
 /// Reads of the TUN before others have their turn. At full GSO size this is 4 MiB.
 constexpr int reads_a_turn = 64;
+/// Turns at what is stranded in another's queue, which holds 500 packets, before others have
+/// theirs.
+constexpr int most_carried_turns = 16;
 /// Streams with something queued before all are sent: each holds a block of memory until then.
 constexpr std::size_t max_touched = 8;
 /// What waits in a lane at most.
@@ -145,9 +148,6 @@ void DataPath::pause() {
 }
 
 void DataPath::resume() {
-  const auto now = Clock::now();
-  if (now - had_room_ > Lateness::limit) drop_late_waiting(now - Lateness::limit);
-  had_room_ = now;
   if (paused_) {
     paused_ = false;
     watch_queues(EPOLLIN);
@@ -159,7 +159,13 @@ void DataPath::resume() {
   if (std::exchange(relay_waits_, false)) take_relayed();
 }
 
-/// After a stall. Who sent what has waited so long has sent it again since.
+/// After a stall, who sent what has waited so long has sent it again.
+void DataPath::progress() {
+  const auto now = Clock::now();
+  const bool stalled = now - std::exchange(took_some_, now) > Lateness::limit;
+  if (stalled && drops_late()) drop_late_waiting(now - Lateness::limit);
+}
+
 void DataPath::drop_late_waiting(Clock::time_point before) {
   if (!held_.empty() && held_since_ < before) {
     held_.clear();
@@ -362,7 +368,7 @@ void DataPath::carry(Fd queue) {
   carried_fd_ = std::move(queue);
   carried_queue_.emplace(*this, carried_fd_.get(), false);
   poller_.add(carried_fd_.get(), paused_ ? 0u : EPOLLIN, *carried_queue_);
-  while (drain(*carried_queue_)) continue;
+  for (int turn = 0; turn < most_carried_turns && drain(*carried_queue_); ++turn) continue;
 }
 
 DataPath::Carried DataPath::finish_carrying() {

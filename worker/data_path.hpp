@@ -52,6 +52,7 @@ struct PathRules {
   PrefixTable table;  // owner: a peer's number
   bool listener = false, isolate = true;
   bool coalesces_udp = false;  // the kernel takes UDP datagrams as one
+  bool drops_late = true;      // a database is to bring whatever it was given
 };
 
 class DataPath {
@@ -76,12 +77,15 @@ class DataPath {
   /// A DATA frame's payload from a peer. It may be changed in place, and has to stay until
   /// finish_delivery().
   void deliver(Stream& from, std::uint8_t* payload, std::size_t size);
+  bool drops_late() const { return rules_ && rules_->drops_late; }
   /// The same, of one that comes too late (Lateness).
   void drop_late() { ++drops_.late; }
   /// Payloads given to deliver() are about to go: what waits for more of its kind is written.
   void finish_delivery();
   /// What other lanes gave us.
   void take_relayed();
+  /// A connection that had no room takes something.
+  void progress();
   /// A connection or a relay has room again.
   void resume();
   /// When lose_patience() is to be called; max() where nothing waits.
@@ -169,8 +173,8 @@ class DataPath {
   FairQueue waiting_;    // those behind it
   bool patient_ = true;  // what comes meanwhile stays in the kernel
   Clock::time_point patience_ends_ = Clock::time_point::max();
-  Clock::time_point had_room_ = Clock::now();
-  bool relay_waits_ = false;  // what other lanes gave us waits for room
+  Clock::time_point took_some_ = Clock::now();  // a connection without room
+  bool relay_waits_ = false;                    // what other lanes gave us waits for room
   Drops drops_;
 };
 

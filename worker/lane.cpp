@@ -245,7 +245,7 @@ void Lane::ping_all(milliseconds timeout) {
   for (std::size_t i = 0; i < streams_.size(); ++i) {
     Stream& stream = *streams_[i];
     if (!stream.connection->is_live()) continue;
-    watch_silence(stream, now);
+    if (path_.drops_late()) watch_silence(stream, now);
     stream.connection->set_lean(stream.connection->take_moved() < idle_bytes);
     keep_queues_short(stream, now);
     std::uint8_t payload[ping_bytes];
@@ -258,12 +258,12 @@ void Lane::ping_all(milliseconds timeout) {
   last_beat_ = now;
 }
 
-/// The peer's PINGs come as often as ours go.
+/// Looked at with each beat.
 void Lane::watch_silence(Stream& stream, Clock::time_point now) {
   if (stream.connection->take_heard())
     stream.last_heard = now;
   else if (now - stream.last_heard >
-           std::max<Clock::duration>(Lateness::limit, 2 * (now - last_beat_)))
+           std::max<nanoseconds>(stream.lateness.patience(), 2 * (now - last_beat_)))
     stream.lateness.fell_silent();
 }
 

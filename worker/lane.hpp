@@ -88,6 +88,7 @@ class Lane final : public Connection::Owner {
   void on_frame(Connection& connection, FrameType type, std::uint8_t* payload,
                 std::size_t size) override;
   void on_frames_done(Connection&) override { path_.finish_delivery(); }
+  void on_progress(Connection&) override { path_.progress(); }
   void on_drained(Connection&) override { path_.resume(); }
   void on_closed(Connection& connection, const std::string& reason) override;
 

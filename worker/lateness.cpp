@@ -5,25 +5,35 @@
 
 namespace tunorch::worker {
 
+Lateness::nanoseconds Lateness::patience() const {
+  return apart_ > limit ? nanoseconds::max() : std::max<nanoseconds>(limit, 2 * apart_);
+}
+
+void Lateness::fell_silent() {
+  if (late_ || apart_ > limit) return;
+  late_ = true;
+  behind_ = standing_ = nanoseconds(0);
+}
+
 void Lateness::pinged(std::uint64_t clock_ns, nanoseconds now) {
-  constexpr std::int64_t limit_ns = nanoseconds(limit).count();
-  constexpr std::uint64_t most = nanoseconds(std::chrono::hours(1)).count();
+  constexpr nanoseconds most = std::chrono::hours(1);
   const auto before = std::exchange(last_, Seen{clock_ns, now});
-  const std::uint64_t apart = before ? clock_ns - before->clock_ns : 0;
-  if (!before || apart > most) {
-    behind_ns_ = 0;
-  } else {
-    const auto sent = static_cast<std::int64_t>(apart);
-    const std::int64_t came = (now - before->came).count();
-    if (behind_ns_ == 0)
-      behind_ns_ = came - sent > limit_ns ? came - sent : 0;
-    else if (came >= sent / 2)
-      behind_ns_ = 0;  // nothing is catching up: a machine stood still, and with it its clock
-    else
-      behind_ns_ = std::max<std::int64_t>(0, behind_ns_ - (sent - came));
-    if (behind_ns_ <= limit_ns) behind_ns_ = 0;
+  const std::uint64_t sent_ns = before ? clock_ns - before->clock_ns : 0;
+  if (!before || sent_ns > static_cast<std::uint64_t>(most.count())) {
+    apart_ = nanoseconds::max();
+    late_ = false;
+    return;
   }
-  late_ = behind_ns_ > 0;
+  const nanoseconds sent(sent_ns), came = now - before->came;
+  apart_ = sent;
+  if (!late_) return;
+  behind_ += came - sent;
+  if (came - sent > limit || sent - came >= sent / 2)
+    standing_ = nanoseconds(0);
+  else
+    standing_ += came;
+  // Who stays behind was paused, and its clock with it: nothing is held up.
+  late_ = behind_ > limit && standing_ <= limit;
 }
 
 }  // namespace tunorch::worker

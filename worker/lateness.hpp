@@ -4,9 +4,9 @@
 // loss (RFC 6298: the timeout is the smoothed round trip and four times its variation). So it is
 // better lost, as it would be without a tunnel.
 //
-// PINGs are in one order with the packets and carry their sender's clock. One that comes later than
-// the time between it and the one before explains was held up, and so is all behind it, until
-// PINGs have caught up. Clocks are compared with themselves alone. Pure.
+// PINGs are in one order with the packets and carry their sender's clock. After a silence one that
+// comes later than the time between it and the one before explains was held up, and so is all
+// behind it, until PINGs have caught up. Clocks are compared with themselves alone. Pure.
 #pragma once
 
 #include <chrono>
@@ -19,12 +19,14 @@ class Lateness {
  public:
   using nanoseconds = std::chrono::nanoseconds;  // of the monotonic clock
 
-  /// What is later than this is not worth its delivery.
+  /// What is later than this is not worth its delivery. Where PINGs are rarer nothing is late: who
+  /// waits for the next one would lose too much.
   static constexpr std::chrono::milliseconds limit{500};
 
-  /// Nothing at all came for longer than `limit` and than two PINGs take: what comes next is late,
-  /// until a PING says otherwise.
-  void fell_silent() { late_ = true; }
+  /// How long nothing at all has to come for a silence.
+  nanoseconds patience() const;
+  /// There was one: what comes next is late, until a PING says otherwise.
+  void fell_silent();
   /// A PING came; `clock_ns`: its sender's clock, which may say anything.
   void pinged(std::uint64_t clock_ns, nanoseconds now);
   bool late() const { return late_; }
@@ -36,8 +38,11 @@ class Lateness {
   };
 
   std::optional<Seen> last_;
-  std::int64_t behind_ns_ = 0;  // of the last PING, where it was late
+  nanoseconds apart_ = nanoseconds::max();  // the last two, by their sender's clock
   bool late_ = false;
+  // Since the silence:
+  nanoseconds behind_{};    // the last PING
+  nanoseconds standing_{};  // how long PINGs have not been catching up
 };
 
 }  // namespace tunorch::worker

@@ -130,6 +130,10 @@ void limit_unsent(int fd, std::size_t bytes) {
   set(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, static_cast<int>(bytes));
 }
 
+void limit_farewell(int fd) {
+  set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 5000);
+}
+
 std::size_t unsent_bytes(int fd) {
   int bytes = 0;
   return ::ioctl(fd, SIOCOUTQNSD, &bytes) == 0 ? static_cast<std::size_t>(bytes) : 0;

@@ -146,7 +146,8 @@ void allow_data_path(Filter& filter) {
                 SCMP_SYS(fcntl), SCMP_SYS(dup)});
   // Not SO_LINGER: the daemon, to which a socket could be sent, would wait in close().
   allow_options(filter, SOL_SOCKET, {SO_BINDTODEVICE, SO_SNDBUF, SO_RCVBUF, SO_MAX_PACING_RATE});
-  allow_options(filter, IPPROTO_TCP, {TCP_NODELAY, TCP_CONGESTION, TCP_NOTSENT_LOWAT});
+  allow_options(filter, IPPROTO_TCP,
+                {TCP_NODELAY, TCP_CONGESTION, TCP_NOTSENT_LOWAT, TCP_USER_TIMEOUT});
   // The kernel's TLS, for which OpenSSL asks.
   allow_options(filter, IPPROTO_TCP, {TCP_ULP});
   allow_options(filter, SOL_TLS, {TLS_TX, TLS_RX});
@@ -213,11 +214,15 @@ void allow_database(Filter& filter) {
   filter.allow(files_in);
   filter.allow_if(SCMP_SYS(socket), {equals(0, AF_UNIX)});
   filter.allow_if(SCMP_SYS(socket), {equals(0, AF_NETLINK)});  // getaddrinfo: the host's addresses
+  // Its resolver's, which also sorts a name's addresses by them.
+  for (const std::uint64_t family : {std::uint64_t{AF_INET}, std::uint64_t{AF_INET6}})
+    filter.allow_if(SCMP_SYS(socket),
+                    {equals(0, family), {1, SCMP_CMP_MASKED_EQ, 0xf, SOCK_DGRAM}, equals(2, 0)});
   filter.allow_if(SCMP_SYS(socketpair), {equals(0, AF_UNIX)});
   filter.allow_if(SCMP_SYS(ioctl), {equals(1, FIONREAD)});
   allow_options(filter, SOL_SOCKET, {SO_KEEPALIVE});
-  allow_options(filter, IPPROTO_TCP, {TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT, TCP_USER_TIMEOUT});
-  allow_options(filter, IPPROTO_IP, {IP_RECVERR});  // those of getaddrinfo's resolver
+  allow_options(filter, IPPROTO_TCP, {TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT});
+  allow_options(filter, IPPROTO_IP, {IP_RECVERR});
   allow_options(filter, IPPROTO_IPV6, {IPV6_RECVERR});
   filter.allow({SCMP_SYS(getdents64), SCMP_SYS(uname), SCMP_SYS(pread64), SCMP_SYS(fadvise64),
                 SCMP_SYS(rt_sigpending), SCMP_SYS(rt_sigtimedwait)});

@@ -290,6 +290,7 @@ void Worker::publish_rules() {
   rules->listener = spec_->listener;
   rules->isolate = spec_->isolate;
   rules->coalesces_udp = wanted_offloads_.uso;
+  rules->drops_late = !postgres_;
   for (const Peer& peer : peers_)
     if (peer.wanted)
       for (const std::string& prefix : peer.spec.prefixes)

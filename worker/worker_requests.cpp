@@ -171,6 +171,7 @@ void Worker::update(const Request& request, const SecretFiles& secrets) {
   spec_->peers = spec.peers;
   spec_->digest = spec.digest;
   spec_->interval_ms = spec.interval_ms;
+  next_beat_ = std::min(next_beat_, Clock::now() + milliseconds(spec.interval_ms));
   spec_->timeout_ms = spec.timeout_ms;
   if (dialer_) dialer_->configure(spec);
   publish_rules();

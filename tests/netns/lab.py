@@ -40,6 +40,10 @@ with open(os.path.join(BIN, "tunorch-worker"), "rb") as program:
     SANITIZED = re.search(rb"__[at]san_init", program.read()) is not None
 INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: the terminal is gone
 
+# LeakSanitizer of a thread that was just ending, or under strace.
+LEAKS_NOT_LOOKED_FOR = (r"(==\d+==(Unable to get registers from thread \d+\.|HINT: .*|"
+                        r"LeakSanitizer has encountered a fatal error\.)\s*)+")
+
 CLUSTER = {
     "cluster": "demo",
     "nodes": {
@@ -269,8 +273,7 @@ class Lab:
         for name in os.listdir(self.reports):
             with open(os.path.join(self.reports, name)) as report:
                 text = report.read()
-            # LeakSanitizer of a thread that was just ending.
-            if not re.fullmatch(r"(==\d+==Unable to get registers from thread \d+\.\s*)+", text):
+            if not re.fullmatch(LEAKS_NOT_LOOKED_FOR, text):
                 reports.append(text)
         shutil.rmtree(self.dir, ignore_errors=True)
         if reports:

@@ -51,16 +51,49 @@ TEST_F(LatenessTest, AfterASilenceAllIsLateUntilPingsHaveCaughtUp) {
   steady(3000, 5000, 20);
 }
 
-TEST_F(LatenessTest, AGapThatNobodyWatchedIsSeenByThePingBehindIt) {
+TEST_F(LatenessTest, WithoutASilenceNothingIsLate) {
   steady(0, 1000, 20);
   ping(milliseconds(1000), milliseconds(3000));
-  EXPECT_TRUE(lateness.late());
+  EXPECT_FALSE(lateness.late());
 }
 
-TEST_F(LatenessTest, AShortGapIsNone) {
+TEST_F(LatenessTest, ThePathComesBackInTurnsOfARoundTrip) {
   steady(0, 1000, 20);
-  ping(milliseconds(1000), milliseconds(1450));
+  lateness.fell_silent();
+  for (int turn = 0; turn < 5; ++turn) {
+    ping(milliseconds(1000 + 500 * turn), milliseconds(3000 + 150 * turn));
+    ping(milliseconds(1250 + 500 * turn), milliseconds(3000 + 150 * turn));
+    EXPECT_EQ(lateness.late(), turn < 4) << turn;
+  }
+}
+
+TEST_F(LatenessTest, ASecondOutageIsOneToo) {
+  steady(0, 1000, 20);
+  lateness.fell_silent();
+  ping(milliseconds(1000), milliseconds(2000));
+  EXPECT_TRUE(lateness.late());
+  lateness.fell_silent();
+  ping(milliseconds(1250), milliseconds(4000));
+  EXPECT_TRUE(lateness.late());
+  for (int at = 1500; at < 3750; at += 250) ping(milliseconds(at), milliseconds(4000));
   EXPECT_FALSE(lateness.late());
+}
+
+TEST_F(LatenessTest, WherePingsAreRareNothingIs) {
+  ping(milliseconds(0), milliseconds(20));
+  lateness.fell_silent();
+  EXPECT_FALSE(lateness.late()) << "one PING tells nothing";
+  ping(milliseconds(1000), milliseconds(1020));
+  EXPECT_EQ(lateness.patience(), Lateness::nanoseconds::max());
+  lateness.fell_silent();
+  EXPECT_FALSE(lateness.late());
+}
+
+TEST_F(LatenessTest, ASilenceIsLongerThanTwoPings) {
+  for (int at = 0; at < 2000; at += 400) ping(milliseconds(at), milliseconds(at + 20));
+  EXPECT_EQ(lateness.patience(), milliseconds(800));
+  for (int at = 2000; at < 2100; at += 10) ping(milliseconds(at), milliseconds(at + 20));
+  EXPECT_EQ(lateness.patience(), milliseconds(500));
 }
 
 TEST_F(LatenessTest, APeerThatStoodStillWasNotHeldUp) {
@@ -71,19 +104,23 @@ TEST_F(LatenessTest, APeerThatStoodStillWasNotHeldUp) {
 }
 
 /// Its clock stood still with it, so all it sends seems to be late for ever.
-TEST_F(LatenessTest, AMachineThatWasPausedCostsOnePing) {
+TEST_F(LatenessTest, AMachineThatWasPausedCostsHalfASecond) {
   steady(0, 1000, 20);
-  ping(milliseconds(1000), milliseconds(4000));
-  EXPECT_TRUE(lateness.late());
-  ping(milliseconds(1250), milliseconds(4250));
+  lateness.fell_silent();
+  for (int at = 1000; at < 1750; at += 250) {
+    ping(milliseconds(at), milliseconds(at + 3000));
+    EXPECT_TRUE(lateness.late()) << at;
+  }
+  ping(milliseconds(1750), milliseconds(4750));
   EXPECT_FALSE(lateness.late());
-  steady(1500, 5000, 3000);
+  steady(2000, 5000, 3000);
 }
 
 TEST_F(LatenessTest, AClockThatSaysAnythingDoesNoHarm) {
   for (const std::uint64_t clock :
        {std::uint64_t{0}, std::numeric_limits<std::uint64_t>::max(), std::uint64_t{1} << 63,
         std::uint64_t{5}, std::uint64_t{4}, std::numeric_limits<std::uint64_t>::max() / 2}) {
+    lateness.fell_silent();
     lateness.pinged(clock, milliseconds(100));
     EXPECT_FALSE(lateness.late()) << clock;
   }

@@ -1,6 +1,7 @@
 // A child of the test goes into the sandbox and tries things; how it ends is what is looked at.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <netdb.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -77,6 +78,25 @@ TEST(Sandbox, ReadsFilesForADatabaseAndWritesNone) {
             EACCES);
   EXPECT_EQ(ending(FileAccess::read, [] { return ::open("/dev/null", O_WRONLY) < 0 ? errno : 0; }),
             EACCES);
+}
+
+/// Of several addresses, which are sorted by asking the kernel for the way to each.
+TEST(Sandbox, FindsAnAddressForADatabase) {
+  EXPECT_EQ(ending(FileAccess::read,
+                   [] {
+                     addrinfo hints{};
+                     hints.ai_socktype = SOCK_STREAM;
+                     hints.ai_flags = AI_NUMERICSERV;
+                     addrinfo* found = nullptr;
+                     const int error = ::getaddrinfo("localhost", "5432", &hints, &found);
+                     return error == 0 && found ? 0 : 1;
+                   }),
+            0);
+  EXPECT_EQ(ending(FileAccess::read,
+                   [] { return ::socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0) < 0 ? 1 : 0; }),
+            0);
+  EXPECT_EQ(ending(FileAccess::none, [] { return ::socket(AF_INET6, SOCK_DGRAM, 0) < 0 ? 1 : 0; }),
+            killed);
 }
 
 TEST(Sandbox, MakesNoMemoryExecutable) {
