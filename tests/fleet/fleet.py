@@ -64,6 +64,9 @@ def base_image(work, packages):
     # Only where a test starts it.
     check("systemctl", "--root", making, "disable", "NetworkManager", "NetworkManager-dispatcher",
           "NetworkManager-wait-online")
+    for folder in glob.glob(os.path.join(making, "etc/systemd/system/*.wants")):
+        if not os.listdir(folder):
+            os.rmdir(folder)  # as an uninstall of anything would
     for folder in ("var/cache/apt/archives", "var/lib/apt/lists"):
         shutil.rmtree(os.path.join(making, folder))
         os.makedirs(os.path.join(making, folder, "partial"))
