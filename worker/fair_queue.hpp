@@ -18,14 +18,14 @@ namespace tunorch::worker {
 
 class FairQueue {
  public:
-  /// Bytes of memory at most, packets and their bookkeeping.
-  explicit FairQueue(std::size_t max_bytes) : max_bytes_(max_bytes) {}
-
   using Clock = std::chrono::steady_clock;
   struct Packet {
     std::vector<std::uint8_t> bytes;
     Clock::time_point since;
   };
+
+  /// Bytes of memory at most, packets and their bookkeeping.
+  explicit FairQueue(std::size_t max_bytes) : max_bytes_(max_bytes) {}
 
   bool empty() const { return bytes_ == 0; }
   /// Copies it. Returns how many packets were dropped to make room.

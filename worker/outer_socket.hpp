@@ -40,13 +40,13 @@ void control_bbr(int fd, const BbrOrders& orders);
 std::size_t unsent_limit(std::uint64_t bandwidth);
 /// TCP_NOTSENT_LOWAT.
 void limit_unsent(int fd, std::size_t bytes);
+/// What lies there (SIOCOUTQNSD, kernel linux/sockios.h).
+std::size_t unsent_bytes(int fd);
 
 /// After close() the kernel gives up what the peer has not taken within 5 s (TCP_USER_TIMEOUT,
 /// tcp(7)). While a connection lives its PINGs decide: the kernel may end one at the first
 /// retransmission of a second outage, as if the first had lasted until then (seen with 6.18).
 void limit_farewell(int fd);
-/// What lies there (SIOCOUTQNSD, kernel linux/sockios.h).
-std::size_t unsent_bytes(int fd);
 
 /// "192.0.2.1:4430" or "[2001:db8::1]:4430"; an IPv4 peer of a dual-stack socket as IPv4.
 std::string address_text(const sockaddr_storage& address);
