@@ -19,7 +19,8 @@ void create_tun(const std::string& name, std::uint32_t owner_uid, bool multi_que
 /// (IFF_NO_CARRIER). Throws std::system_error naming the device and the step that failed.
 Fd open_tun_queue(const std::string& name);
 
-/// Whether the queue still belongs to a device: one that was deleted lets go of its queues.
+/// Whether it is a queue of this device, opened with O_NONBLOCK. One that was deleted lets go of its
+/// queues.
 bool is_attached(const Fd& queue, const std::string& name);
 
 /// TUNSETCARRIER by any of the device's queues. Refused without effect where the device is gone.
