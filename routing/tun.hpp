@@ -19,7 +19,7 @@ void create_tun(const std::string& name, std::uint32_t owner_uid, bool multi_que
 /// (IFF_NO_CARRIER). Throws std::system_error naming the device and the step that failed.
 Fd open_tun_queue(const std::string& name);
 
-/// Whether it is a queue of this device, opened with O_NONBLOCK. One that was deleted lets go of its
+/// Whether it is a queue of this device, in O_NONBLOCK. A device that was deleted lets go of its
 /// queues.
 bool is_attached(const Fd& queue, const std::string& name);
 

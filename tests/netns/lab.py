@@ -40,9 +40,9 @@ with open(os.path.join(BIN, "tunorch-worker"), "rb") as program:
     SANITIZED = re.search(rb"__[at]san_init", program.read()) is not None
 INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: the terminal is gone
 
-# LeakSanitizer of a thread that was just ending, or under strace.
+# LeakSanitizer of a thread that was just ending, or under strace; nothing of one killed meanwhile.
 LEAKS_NOT_LOOKED_FOR = (r"(==\d+==(Unable to get registers from thread \d+\.|HINT: .*|"
-                        r"LeakSanitizer has encountered a fatal error\.)\s*)+")
+                        r"LeakSanitizer has encountered a fatal error\.)\s*)*")
 
 CLUSTER = {
     "cluster": "demo",
