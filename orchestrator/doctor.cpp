@@ -14,7 +14,7 @@ namespace {
 void judge_sight(const Examined& examined, Findings& findings) {
   const HostFacts& host = examined.host;
   if (host.unseen.empty()) return add_ok(findings, "doctor.sight", "all could be looked at");
-  Finding finding{"doctor.sight", Severity::note,
+  Finding finding{"doctor.sight", host.root ? Severity::note : Severity::warning,
                   "could not look at: " + listed(host.unseen, "; ")};
   finding.meaning = "nothing is said about these";
   if (!host.root) {

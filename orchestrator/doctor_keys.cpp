@@ -104,6 +104,7 @@ void judge_ca_key(const Examined& examined, Findings& findings) {
     else if (file.node != examined.desired->node)
       others.insert(file.node);
   }
+  if (examined.host.keys.files.empty()) return;  // they could not be looked at
   if (ca_key.empty() && others.empty())
     return add_ok(findings, "keys.others", "no keys but this node's lie here");
   Finding finding{"keys.others", Severity::note,
@@ -113,6 +114,29 @@ void judge_ca_key(const Examined& examined, Findings& findings) {
       "right where `tunorch pki init` is run; on a node, who takes that host takes "
       "the cluster";
   findings.push_back(finding);
+}
+
+/// What mends it can be typed only where the CA's key is.
+Finding refused_keys(const Examined& examined, const std::string& problem) {
+  const KeyFile* own_certificate = nullptr;
+  bool ca_key = false, of_own = false;
+  for (const KeyFile& file : examined.host.keys.files) {
+    if (file.node.empty() && file.secret && file.exists) ca_key = true;
+    if (file.node != examined.desired->node) continue;
+    if (problem.find(" " + file.path + ": ") != problem.npos) of_own = true;
+    if (!file.secret) own_certificate = &file;
+  }
+  Finding finding{"keys.usable", Severity::error, problem};
+  finding.meaning = "apply refuses this node's keys";
+  if (ca_key && of_own)
+    finding.mend = own_certificate && own_certificate->exists
+                       ? renew(examined, examined.desired->node)
+                       : "tunorch pki init " + quoted(examined.file);
+  else
+    finding.meaning +=
+        "; copy ca.crt, NODE.crt, NODE.key, and ca.crl where there is one, from where `tunorch pki "
+        "init` was run";
+  return finding;
 }
 
 }  // namespace
@@ -142,11 +166,7 @@ void judge_keys(const Examined& examined, Findings& findings) {
                   [](const Finding& finding) { return finding.severity == Severity::error; });
   // What it says of a mode or a date has been told with more words.
   if (const std::string& problem = examined.host.keys.problem; !problem.empty() && !told) {
-    Finding finding{"keys.usable", Severity::error, problem};
-    finding.meaning = "apply refuses this node's keys";
-    finding.mend = "tunorch pki init " + quoted(examined.file);
-    finding.lasting = "or copy ca.crt, NODE.crt and NODE.key from where it was run";
-    findings.push_back(finding);
+    findings.push_back(refused_keys(examined, problem));
   } else if (problem.empty() && !examined.host.keys.files.empty()) {
     add_ok(findings, "keys.usable", "this node's key and certificate are the cluster's");
   }

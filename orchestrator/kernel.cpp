@@ -1,5 +1,7 @@
 #include "orchestrator/kernel.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <set>
@@ -43,10 +45,11 @@ ObservedSysctl observe_sysctl(const std::string& key) {
 }
 
 std::optional<routing::NftTable> observe_nft_table() {
+  // Without root nftables shows nothing, and says so itself; a plan then would make the table.
+  if (::geteuid() != 0) return std::nullopt;
   try {
     return routing::read_nft_table();
   } catch (const std::system_error& error) {
-    // Without root nftables shows nothing; a plan then says it would make the table.
     if (error.code().value() == EPERM || error.code().value() == EACCES) return std::nullopt;
     throw;
   }

@@ -155,25 +155,32 @@ void CommandLine::add_file_verbs() {
   pki->require_subcommand(1);
   auto* init = add_verb(*pki, "init", "Make a CA and a certificate for each node",
                         "Files go to `pki.dir` of the file. Run again it adds only what is\n"
-                        "missing. Give each host ca.crt, NODE.crt and NODE.key (for wireguard\n"
-                        "tunnels also NODE.wg.key and every *.wg.pub), and keep ca.key\n"
-                        "where you run this.");
+                        "missing. Give each host ca.crt, ca.crl where there is one, NODE.crt\n"
+                        "and NODE.key (for wireguard tunnels also NODE.wg.key and every\n"
+                        "*.wg.pub), and keep ca.key where you run this.");
   add_file(init, options);
   init->callback([this] { run = [this] { return tunorch::pki_init_verb(options); }; });
   auto* renew =
       add_verb(*pki, "renew", "Make new certificates and keys, by the same CA",
                "Give each host its NODE.crt and NODE.key, and apply: new connections use\n"
-               "them, and `tunorch restart --rolling` makes every connection new.");
+               "them, and `tunorch restart --rolling` makes every connection new. Keys of\n"
+               "wireguard tunnels stay: remove NODE.wg.key and NODE.wg.pub and run\n"
+               "`tunorch pki init` for new ones.");
   add_file(renew, options);
-  renew->add_option("nodes", options.nodes, "Default: all nodes")->type_name("NODE");
+  renew->add_option("node", options.nodes, "Default: all that have one")->type_name("NODE");
   renew->callback([this] { run = [this] { return tunorch::pki_renew_verb(options); }; });
   auto* revoke =
       add_verb(*pki, "revoke", "Refuse a node's certificate from now on",
                "Puts it on ca.crl and removes the node's certificate and keys here. It is\n"
                "refused where ca.crl is: copy that to every node and apply there; what the\n"
-               "node has open ends then. `tunorch pki init` lets it come back with new keys.");
+               "node has open ends then. `tunorch pki init` lets it come back with new keys.\n"
+               "Keep ca.crl with ca.key: a new list would not name whom the old one did.");
   add_file(revoke, options);
-  revoke->add_option("nodes", options.nodes, "Whose")->type_name("NODE")->required();
+  revoke->add_option("node", options.nodes, "Whose")->type_name("NODE");
+  revoke
+      ->add_option("--certificate", options.certificate,
+                   "Instead of a node's: this one, which it had before; nothing is removed")
+      ->type_name("FILE");
   revoke->callback([this] { run = [this] { return tunorch::pki_revoke_verb(options); }; });
 }
 
@@ -234,6 +241,20 @@ CommandLine::CommandLine() {
   add_traffic_verbs();
 }
 
+/// CLI11 only says that a verb is required where it does not know the word.
+int say_what_is_wrong(const CLI::App& app, const CLI::ParseError& error) {
+  const CLI::App* verb = &app;
+  std::string words = "tunorch";
+  for (; !verb->get_subcommands().empty(); verb = verb->get_subcommands().front())
+    words += " " + verb->get_subcommands().front()->get_name();
+  const auto unknown = app.remaining(true);
+  if (verb->get_require_subcommand_min() == 0 || unknown.empty())
+    return app.exit(error) == 0 ? 0 : 1;
+  std::fprintf(stderr, "tunorch: there is no '%s %s'; `%s --help` names what there is\n",
+               words.c_str(), unknown.front().c_str(), words.c_str());
+  return 1;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -241,8 +262,7 @@ int main(int argc, char** argv) {
   try {
     line.app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    const int code = line.app.exit(error);
-    return code == 0 ? 0 : 1;
+    return say_what_is_wrong(line.app, error);
   }
   try {
     auto& paths = line.options.paths;
@@ -252,6 +272,9 @@ int main(int argc, char** argv) {
     return line.run();
   } catch (const tunorch::ConfigError& error) {
     std::fprintf(stderr, "%s\n", error.what());
+  } catch (const std::filesystem::filesystem_error& error) {
+    std::fprintf(stderr, "tunorch: cannot use %s: %s\n", error.path1().c_str(),
+                 error.code().message().c_str());
   } catch (const std::exception& error) {
     std::fprintf(stderr, "tunorch: %s\n", error.what());
   }

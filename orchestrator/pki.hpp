@@ -39,17 +39,25 @@ inline constexpr std::chrono::days expiry_warning{30};
 std::vector<std::string> init_pki(const Cluster& cluster,
                                   PkiTime now = std::chrono::system_clock::now());
 
-/// Makes certificates and keys of these nodes anew, with the CA that is there; of all nodes where
-/// none is named. Returns and throws as init_pki(), which also completes what was cut short.
+/// Makes certificates and keys of these nodes anew, with the CA that is there; where none is named,
+/// of all nodes that have a certificate: one that was revoked does not come back by the way.
+/// WireGuard's keys stay. Returns and throws as init_pki(), which also completes what was cut
+/// short.
 std::vector<std::string> renew_pki(const Cluster& cluster, const std::vector<std::string>& nodes,
                                    PkiTime now = std::chrono::system_clock::now());
 
-/// Revokes a node's certificate for good: puts it on the CA's list, ca.crl, and removes the node's
-/// certificate and keys, WireGuard's too. Where the node is to come back, init_pki() makes new
-/// ones. Returns a line for each file, "revoked PATH", "made PATH", "removed PATH". Throws as
-/// init_pki(), and where the node's certificate is not there.
-std::vector<std::string> revoke_pki(const Cluster& cluster, const std::string& node,
+/// Revokes nodes' certificates for good: puts them on the CA's list, ca.crl, and removes the nodes'
+/// certificates and keys, WireGuard's too. Where a node is to come back, init_pki() makes new ones.
+/// Returns a line for each file, "revoked PATH", "made PATH" or "changed PATH" of the list,
+/// "removed PATH". Throws as init_pki(), and where one of them is not this CA's or not there; then
+/// nothing was changed.
+std::vector<std::string> revoke_pki(const Cluster& cluster, const std::vector<std::string>& nodes,
                                     PkiTime now = std::chrono::system_clock::now());
+
+/// The same of one certificate, and nothing is removed: an old one of a node that has a new one.
+std::vector<std::string> revoke_certificate(const Cluster& cluster,
+                                            const std::filesystem::path& path,
+                                            PkiTime now = std::chrono::system_clock::now());
 
 struct CertificateEnds {
   PkiTime node, ca;

@@ -40,7 +40,9 @@ struct Unfinished {
 std::string read_pki_file(const fs::path& path, Secret secret) {
   const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file.valid() && errno == ENOENT)
-    pki_fail("read", path, "it does not exist; make it with `tunorch pki init`, or copy it here");
+    pki_fail(
+        "read", path,
+        "it does not exist; `tunorch pki init` makes it, once for all nodes: copy it from there");
   if (!file.valid()) fail_errno("read", path, errno);
   struct stat status {};
   if (::fstat(file.get(), &status) != 0) fail_errno("read", path, errno);

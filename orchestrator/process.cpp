@@ -157,6 +157,26 @@ struct OwnSession {
   }
 };
 
+/// Boost.Process tells the io_context of the fork in the child too, which throws where that has no
+/// descriptors left: the child is not to come back as a second daemon.
+template <class Setup>
+process_v2::process launched(const boost::asio::any_io_executor& executor,
+                             boost::system::error_code& error,
+                             const std::filesystem::path& executable,
+                             const std::vector<std::string>& arguments,
+                             process_v2::process_stdio stdio, Setup setup) {
+  constexpr int could_not_be_run = 127;  // as sh(1) has it
+  const pid_t ours = ::getpid();
+  try {
+    process_v2::default_process_launcher launch;
+    return launch(executor, error, boost::filesystem::path(executable.string()), arguments, stdio,
+                  setup);  // lvalues: what is const is passed over
+  } catch (...) {
+    if (::getpid() != ours) ::_exit(could_not_be_run);
+    throw;
+  }
+}
+
 /// From here on we hold the child by a pidfd of our own.
 Process watched(process_v2::process& child, const boost::system::error_code& error,
                 const std::filesystem::path& executable) {
@@ -189,10 +209,9 @@ std::optional<ProcessId> ProcessId::parse(const std::string& text) {
 Process launch_worker(const boost::asio::any_io_executor& executor,
                       const std::filesystem::path& executable, std::uint32_t user, int control) {
   boost::system::error_code error;
-  process_v2::default_process_launcher launch;
-  auto child = launch(executor, error, boost::filesystem::path(executable.string()),
-                      std::vector<std::string>{}, process_v2::process_stdio{nullptr, nullptr, {}},
-                      WorkerSetup{control, user});
+  auto child =
+      launched(executor, error, executable, {}, process_v2::process_stdio{nullptr, nullptr, {}},
+               WorkerSetup{control, user});
   return watched(child, error, executable);
 }
 
@@ -204,9 +223,9 @@ Process launch_daemon(const boost::asio::any_io_executor& executor,
   if (!output.valid())
     throw std::system_error(errno, std::generic_category(), "cannot write " + log.string());
   boost::system::error_code error;
-  process_v2::default_process_launcher launch;
-  auto child = launch(executor, error, boost::filesystem::path(executable.string()), arguments,
-                      process_v2::process_stdio{nullptr, output.get(), output.get()}, OwnSession{});
+  auto child =
+      launched(executor, error, executable, arguments,
+               process_v2::process_stdio{nullptr, output.get(), output.get()}, OwnSession{});
   return watched(child, error, executable);
 }
 
@@ -219,10 +238,9 @@ Process launch_foreign(const boost::asio::any_io_executor& executor,
     setup.environment.push_back(variable.c_str());
   setup.environment.push_back(nullptr);
   boost::system::error_code error;
-  process_v2::default_process_launcher launch;
-  auto child = launch(executor, error, boost::filesystem::path(executable.string()),
-                      std::vector<std::string>(program.argv.begin() + 1, program.argv.end()),
-                      process_v2::process_stdio{nullptr, program.output, program.output}, setup);
+  auto child = launched(executor, error, executable,
+                        std::vector<std::string>(program.argv.begin() + 1, program.argv.end()),
+                        process_v2::process_stdio{nullptr, program.output, program.output}, setup);
   return watched(child, error, executable);
 }
 

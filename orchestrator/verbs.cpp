@@ -15,6 +15,7 @@
 #include "orchestrator/kernel.hpp"
 #include "orchestrator/outline.hpp"
 #include "orchestrator/pki.hpp"
+#include "orchestrator/pki_wireguard.hpp"
 #include "orchestrator/process.hpp"
 #include "orchestrator/status.hpp"
 
@@ -78,7 +79,18 @@ json plan_without_daemon(const Paths& paths, const ClusterFile& file) {
   Kernel kernel(desired.protocol, journal);
   Observed observed = kernel.observe(desired);
   note_living_workers(paths, desired, observed);
-  return plan_report(desired, observed, {});
+  json report = plan_report(desired, observed, {});
+  if (::geteuid() != 0) {
+    report["notes"].push_back(
+        "you are not root: what nftables has cannot be seen, and no daemon is asked");
+    return report;
+  }
+  try {
+    load_keys(file.cluster.pki_dir, paths.node);
+  } catch (const std::exception& error) {
+    report["notes"].push_back(std::string("apply will refuse the keys: ") + error.what());
+  }
+  return report;
 }
 
 void print_list(const std::string& title, const json& lines) {
@@ -306,9 +318,18 @@ int pki_renew_verb(const VerbOptions& options) {
 
 int pki_revoke_verb(const VerbOptions& options) {
   const Cluster cluster = load(options.file).cluster;
-  for (const std::string& node : options.nodes)
-    for (const std::string& line : revoke_pki(cluster, node)) print(line);
-  print("it is refused where ca.crl is: copy that to every node and run `tunorch apply` there");
+  if (options.nodes.empty() == options.certificate.empty())
+    throw std::runtime_error(
+        "cannot revoke: name nodes, or a certificate with --certificate FILE, one of both");
+  for (const std::string& line : options.nodes.empty()
+                                     ? revoke_certificate(cluster, options.certificate)
+                                     : revoke_pki(cluster, options.nodes))
+    print(line);
+  print(
+      "it is refused where ca.crl is: keep that file, copy it to every node and run `tunorch "
+      "apply` there");
+  if (needs_wireguard_keys(cluster))
+    print("wireguard tunnels have no such list: take the node out of the file, and apply that");
   return 0;
 }
 

@@ -20,6 +20,7 @@ struct VerbOptions {
   bool follow = false;
   std::string name;  // of a tunnel or a bundle
   std::vector<std::string> nodes;
+  std::string certificate;  // a file
   std::chrono::milliseconds deadline{0};
   bool rolling = false;
   std::string source, destination, protocol;  // of a flow

@@ -1,6 +1,8 @@
 #include "routing/sysctl.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -165,7 +167,12 @@ void write_sysctl(const Sysctl& sysctl) {
 bool sysctl_writable(const std::string& key) {
   // Root is no exception: proc_sys_permission() checks the mode alone, and a namespace that may
   // not write a key shows it as 0444.
-  return ::faccessat(AT_FDCWD, path_of(key).c_str(), W_OK, AT_EACCESS) == 0;
+  const std::string path = path_of(key);
+  if (::geteuid() == 0) return ::faccessat(AT_FDCWD, path.c_str(), W_OK, AT_EACCESS) == 0;
+  struct stat status {};
+  struct statvfs mount {};
+  return ::stat(path.c_str(), &status) == 0 && (status.st_mode & S_IWUSR) != 0 &&
+         ::statvfs(path.c_str(), &mount) == 0 && (mount.f_flag & ST_RDONLY) == 0;
 }
 
 std::vector<std::string> sysctl_fan_out(const std::string& key) {

@@ -258,7 +258,7 @@ class Healthy(Doctor):
             "--node", "gateway", check=False)
         found = [finding for finding in json.loads(done.stdout)["findings"]
                  if finding["id"] == "doctor.sight"]
-        self.assertEqual(found[0]["severity"], "note")
+        self.assertEqual(found[0]["severity"], "warning")
         self.assertIn("what the kernel can do", found[0]["found"])
         self.assertIn("keys", found[0]["found"])
         self.assertTrue(found[0]["mend"].startswith("sudo tunorch doctor "))

@@ -7,7 +7,7 @@ import re
 import subprocess
 import time
 
-from lab import CLUSTER, Flows, LabTest, cluster, netlink_writes, wait_for
+from lab import CLUSTER, TUNORCH, Flows, LabTest, cluster, netlink_writes, wait_for
 
 TUNNEL_KEYS = {"name", "engine", "dev", "pid", "worker", "health", "drain", "weight", "rtt_us", "tx_bytes",
                "rx_bytes", "restarts", "sessions", "reason", "dropped", "confinement"}
@@ -131,6 +131,18 @@ class SecondApply(LabTest):
         for kind in ("RTM_NEWROUTE", "RTM_NEWADDR", "RTM_DELROUTE", "NFT_MSG_NEWRULE", "TUNSETIFF",
                      "/proc/sys/net/ipv4/tcp_fin_timeout", "execve("):
             self.assertIn(kind, writes, output)
+
+    def test_a_plan_needs_no_root(self):
+        done = self.edge.run("unshare", "--user", TUNORCH, "plan", self.lab.file, *self.edge.options(),
+                             check=False)
+        self.assertEqual((done.returncode, done.stderr), (2, ""), done.stdout)
+        self.assertIn("you are not root", done.stdout)
+
+    def test_words_that_are_no_verbs_are_named(self):
+        for words, at in ((["stauts"], "tunorch"), (["pki", "int"], "tunorch pki")):
+            done = self.edge.run(TUNORCH, *words, check=False)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(f"there is no '{' '.join(['tunorch', *words])}'; `{at} --help`", done.stderr)
 
     def test_an_error_is_exit_code_1(self):
         self.assertEqual(self.edge.tunorch("plan", "/nonexistent.yaml", check=False).returncode, 1)

@@ -120,7 +120,7 @@ TEST_F(Doctor, SaysOkOfWhatItLookedAt) {
 TEST_F(Doctor, SaysWhatItCouldNotLookAt) {
   host.root = false;
   host.unseen = {"keys in /pki: Permission denied"};
-  expect("doctor.sight", Severity::note, "sudo tunorch doctor cluster.yaml --node gateway");
+  expect("doctor.sight", Severity::warning, "sudo tunorch doctor cluster.yaml --node gateway");
   EXPECT_THAT(found("doctor.sight").found, HasSubstr("keys in /pki: Permission denied"));
 }
 
@@ -358,8 +358,20 @@ TEST_F(Doctor, FindsAKeyThatTwoNodesHave) {
 }
 
 TEST_F(Doctor, SaysWhatTheDaemonWouldSayOfTheKeys) {
-  host.keys.problem = "cannot read /pki/gateway.key: it does not exist";
+  host.keys.problem = "cannot use /pki/gateway.key: it is not the key of /pki/gateway.crt";
+  expect("keys.usable", Severity::error, "");
+  EXPECT_THAT(found("keys.usable").meaning, HasSubstr("copy ca.crt"));
+}
+
+TEST_F(Doctor, MendsKeysOnlyWhereTheCasKeyIs) {
+  host.keys.files.push_back(key_file("", true));
+  host.keys.problem = "cannot use /pki/gateway.crt: it was revoked";
+  expect("keys.usable", Severity::error, "tunorch pki renew cluster.yaml gateway");
+  host.keys.files[1].exists = false;
+  host.keys.problem = "cannot read /pki/gateway.crt: it does not exist";
   expect("keys.usable", Severity::error, "tunorch pki init cluster.yaml");
+  host.keys.problem = "cannot use /pki/ca.crl: it is not the CA's list";
+  expect("keys.usable", Severity::error, "");
 }
 
 TEST_F(Doctor, NotesKeysThatAreNotThisNodes) {

@@ -186,7 +186,7 @@ TEST_F(Pki, RefusesToKeepACertificateOfAnotherCa) {
 TEST_F(Pki, SaysWhichFileIsMissing) {
   init();
   EXPECT_THAT(load_failure("nobody"),
-              says("read", "nobody.crt", "make it with `tunorch pki init`"));
+              says("read", "nobody.crt", "`tunorch pki init` makes it, once for all nodes"));
   fs::remove(dir_ / "edge.key");
   EXPECT_THAT(load_failure("edge"), says("read", "edge.key", "it does not exist"));
 }
@@ -261,7 +261,7 @@ TEST_F(Pki, RenewsNothingWhereItCannotSign) {
               StartsWith("cannot renew egde: cluster 'demo' has no such node"));
   fs::rename(dir_ / "ca.key", dir_ / "away");
   EXPECT_THAT(failure_of([&] { renew_pki(cluster({"edge"}), {}, now); }),
-              says("read", "ca.key", "does not exist"));
+              says("sign with", "ca.key", "it is not here"));
   EXPECT_EQ(contents(dir_ / "edge.key"), before);
   EXPECT_EQ(load_failure("edge"), "");
 }
@@ -347,7 +347,7 @@ TEST_F(Pki, RevokesACertificateForGood) {
   init();
   copy("edge.crt", "old.crt");
   copy("edge.key", "old.key");
-  const auto lines = revoke_pki(cluster({"gateway", "edge"}), "edge", now);
+  const auto lines = revoke_pki(cluster({"gateway", "edge"}), {"edge"}, now);
   EXPECT_EQ(lines.size(), 4U);
   EXPECT_FALSE(fs::exists(dir_ / "edge.crt"));
   EXPECT_FALSE(fs::exists(dir_ / "edge.key"));
@@ -360,21 +360,58 @@ TEST_F(Pki, RevokesACertificateForGood) {
   fs::remove(dir_ / "edge.key");
   init();
   EXPECT_EQ(load_failure("edge"), "");
-  revoke_pki(cluster({"gateway", "edge"}), "gateway", now);
+  revoke_pki(cluster({"gateway", "edge"}), {"gateway"}, now);
   copy("old.crt", "edge.crt");
   copy("old.key", "edge.key");
   EXPECT_THAT(load_failure("edge"), says("use", "edge.crt", "it was revoked"));
 }
 
-TEST_F(Pki, RevokesOnlyWhatIsThere) {
+TEST_F(Pki, RevokesOnlyNodesOfThisCasAndAllOrNone) {
   init();
-  EXPECT_THAT(failure_of([&] { revoke_pki(cluster({"gateway"}), "gone", now); }),
-              says("revoke", "gone.crt", "it is not there"));
+  const auto refusal = [&](const std::vector<std::string>& nodes) {
+    return failure_of([&] { revoke_pki(cluster({"gateway", "edge"}), nodes, now); });
+  };
+  EXPECT_THAT(refusal({"gateway", "gone"}), HasSubstr("no such node; it has gateway, edge"));
+  EXPECT_THAT(refusal({"edge", "ca"}), says("revoke", "ca.crt", "no node's certificate"));
+  fs::create_directory(root_ / "elsewhere");
+  copy("edge.crt", "../elsewhere/web.crt");
+  EXPECT_THAT(refusal({"../elsewhere/web"}), HasSubstr("it is not for node '../elsewhere/web'"));
+  EXPECT_TRUE(fs::exists(root_ / "elsewhere/web.crt"));
+  EXPECT_FALSE(fs::exists(dir_ / "ca.crl"));
+  EXPECT_EQ(load_failure("gateway") + load_failure("edge"), "");
+  fs::remove(dir_ / "edge.crt");
+  EXPECT_THAT(refusal({"edge"}), says("revoke", "edge.crt", "--certificate FILE"));
+}
+
+TEST_F(Pki, RevokesAnOldCertificateAndLeavesTheNewOne) {
+  init();
+  copy("edge.crt", "old.crt");
+  copy("edge.key", "old.key");
+  renew_pki(cluster({"gateway", "edge"}), {"edge"}, now);
+  revoke_certificate(cluster({"gateway", "edge"}), dir_ / "old.crt", now);
+  EXPECT_EQ(load_failure("edge"), "");
+  copy("old.crt", "edge.crt");
+  copy("old.key", "edge.key");
+  EXPECT_THAT(load_failure("edge"), says("use", "edge.crt", "it was revoked"));
+  EXPECT_THAT(failure_of([&] { revoke_certificate(cluster({"gateway"}), dir_ / "ca.crt", now); }),
+              says("revoke", "ca.crt", "no node's certificate"));
+}
+
+TEST_F(Pki, ARevokedNodeDoesNotComeBackByRenewingTheOthers) {
+  init();
+  revoke_pki(cluster({"gateway", "edge"}), {"edge"}, now);
+  const auto lines = renew_pki(cluster({"gateway", "edge"}), {}, now);
+  EXPECT_THAT(lines.back(), HasSubstr("it is not there; `tunorch pki init` makes it"));
+  EXPECT_FALSE(fs::exists(dir_ / "edge.key"));
+  EXPECT_THAT(failure_of([&] {
+                renew_pki(cluster({"gateway", "edge"}), {"edge"}, now);
+              }),
+              says("renew", "edge.crt", "it is not there"));
 }
 
 TEST_F(Pki, RefusesAListThatIsNotTheCas) {
   init();
-  revoke_pki(cluster({"gateway", "edge"}), "edge", now);
+  revoke_pki(cluster({"gateway", "edge"}), {"edge"}, now);
   fs::rename(dir_ / "ca.crl", root_ / "ca.crl");
   fs::remove_all(dir_);
   init();

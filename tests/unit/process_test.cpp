@@ -4,12 +4,16 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
 #include <csignal>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -67,6 +71,52 @@ TEST(ProcessTest, WatchesThreadsThatEndWhenItIsKilled) {
   for (const auto& thread : threads) EXPECT_FALSE(ends(thread, 0));
   child.kill();
   for (const auto& thread : threads) EXPECT_TRUE(ends(thread, 10'000));
+}
+
+/// So many descriptors are free, and what Asio has open is beyond the limit.
+class FewDescriptors {
+ public:
+  explicit FewDescriptors(std::size_t free) {
+    ::getrlimit(RLIMIT_NOFILE, &before_);
+    for (std::size_t i = 0; i < 20; ++i) held_.emplace_back(::dup(STDERR_FILENO));
+    io_ = std::make_unique<boost::asio::io_context>();
+    signals_ = std::make_unique<boost::asio::signal_set>(*io_, SIGUSR2);
+    const rlimit few{static_cast<rlim_t>(held_.front().get()) + free, before_.rlim_max};
+    held_.erase(held_.begin(), held_.begin() + static_cast<std::ptrdiff_t>(free));
+    ::setrlimit(RLIMIT_NOFILE, &few);
+  }
+  FewDescriptors(const FewDescriptors&) = delete;
+  FewDescriptors& operator=(const FewDescriptors&) = delete;
+  ~FewDescriptors() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+
+  boost::asio::any_io_executor executor() const { return io_->get_executor(); }
+
+ private:
+  rlimit before_{};
+  std::vector<routing::Fd> held_;
+  std::unique_ptr<boost::asio::io_context> io_;
+  std::unique_ptr<boost::asio::signal_set> signals_;
+};
+
+/// Else there were two of us, with the same sockets.
+TEST(ProcessTest, AChildThatCannotBeRunDoesNotComeBack) {
+  constexpr int came_back = 99;
+  const pid_t ours = ::getpid();
+  int not_run = 0;
+  for (std::size_t free = 0; free < 12; ++free) {
+    const FewDescriptors few(free);
+    try {
+      launch_foreign(few.executor(), {{"true"}, {}, "/", 0, STDERR_FILENO, -1});
+    } catch (const std::exception&) {
+    }
+    if (::getpid() != ours) ::_exit(came_back);
+    int status = 0;
+    while (::waitpid(-1, &status, 0) > 0) {
+      EXPECT_NE(WEXITSTATUS(status), came_back) << "with " << free << " descriptors free";
+      if (WEXITSTATUS(status) != 0) ++not_run;
+    }
+  }
+  EXPECT_GT(not_run, 0) << "no number of descriptors was one with which the child failed";
 }
 
 TEST(ProcessTest, HasNoOtherThreadsToWatch) {

@@ -70,7 +70,7 @@ class Keys {
   Keys(const Keys&) = delete;
   Keys& operator=(const Keys&) = delete;
   NodeKeys of(const std::string& node) const { return load_keys(dir_, node); }
-  void revoke(const std::string& node) { revoke_pki(cluster_, node); }
+  void revoke(const std::string& node) { revoke_pki(cluster_, {node}); }
 
  private:
   Cluster cluster_;
