@@ -159,14 +159,9 @@ void DataPath::resume() {
   if (std::exchange(relay_waits_, false)) take_relayed();
 }
 
-/// After a stall, who sent what has waited so long has sent it again.
-void DataPath::progress() {
-  const auto now = Clock::now();
-  const bool stalled = now - std::exchange(took_some_, now) > Lateness::limit;
-  if (stalled && drops_late()) drop_late_waiting(now - Lateness::limit);
-}
-
-void DataPath::drop_late_waiting(Clock::time_point before) {
+/// Who sent what has waited so long has sent it again.
+void DataPath::drop_late_waiting() {
+  const auto before = Clock::now() - Lateness::limit;
   if (!held_.empty() && held_since_ < before) {
     held_.clear();
     ++drops_.late;

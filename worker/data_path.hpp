@@ -84,8 +84,8 @@ class DataPath {
   void finish_delivery();
   /// What other lanes gave us.
   void take_relayed();
-  /// A connection that had no room takes something.
-  void progress();
+  /// Counted as the one above: what has been waiting for room for longer than Lateness::limit.
+  void drop_late_waiting();
   /// A connection or a relay has room again.
   void resume();
   /// When lose_patience() is to be called; max() where nothing waits.
@@ -148,7 +148,6 @@ class DataPath {
   bool waits() const { return !held_.empty() || !waiting_.empty(); }
   bool send_waiting();
   void wait(const std::uint8_t* payload, std::size_t size);
-  void drop_late_waiting(Clock::time_point before);
   void watch_queues(std::uint32_t events);
 
   Poller& poller_;
@@ -173,8 +172,7 @@ class DataPath {
   FairQueue waiting_;    // those behind it
   bool patient_ = true;  // what comes meanwhile stays in the kernel
   Clock::time_point patience_ends_ = Clock::time_point::max();
-  Clock::time_point took_some_ = Clock::now();  // a connection without room
-  bool relay_waits_ = false;                    // what other lanes gave us waits for room
+  bool relay_waits_ = false;  // what other lanes gave us waits for room
   Drops drops_;
 };
 

@@ -248,14 +248,15 @@ void Lane::ping_all(milliseconds timeout) {
     if (path_.drops_late()) watch_silence(stream, now);
     stream.connection->set_lean(stream.connection->take_moved() < idle_bytes);
     keep_queues_short(stream, now);
+    const std::uint32_t delivered = delivered_segments(stream.connection->fd());
+    if (std::exchange(stream.delivered, delivered) != delivered) stream.last_delivered = now;
     std::uint8_t payload[ping_bytes];
-    write_ping(payload,
-               stream.probe.next(monotonic(now), delivered_segments(stream.connection->fd())));
+    write_ping(payload, stream.probe.next(monotonic(now), delivered));
     stream.connection->send(FrameType::ping,
                             {reinterpret_cast<const char*>(payload), sizeof payload});
   }
   expiries_.push_back(now + timeout);
-  last_beat_ = now;
+  beats_apart_ = now - std::exchange(last_beat_, now);
 }
 
 /// Looked at with each beat.
@@ -265,6 +266,13 @@ void Lane::watch_silence(Stream& stream, Clock::time_point now) {
   else if (now - stream.last_heard >
            std::max<nanoseconds>(stream.lateness.patience(), 2 * (now - last_beat_)))
     stream.lateness.fell_silent();
+}
+
+/// The socket takes our PINGs also while the path is dark: what counts is what the peer's TCP has.
+void Lane::on_progress(Connection& connection) {
+  if (!path_.drops_late()) return;
+  const auto stalled = Clock::now() - stream_of(connection).last_delivered;
+  if (stalled > Lateness::patience(beats_apart_)) path_.drop_late_waiting();
 }
 
 void Lane::keep_queues_short(Stream& stream, Clock::time_point now) {

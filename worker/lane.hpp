@@ -88,7 +88,7 @@ class Lane final : public Connection::Owner {
   void on_frame(Connection& connection, FrameType type, std::uint8_t* payload,
                 std::size_t size) override;
   void on_frames_done(Connection&) override { path_.finish_delivery(); }
-  void on_progress(Connection&) override { path_.progress(); }
+  void on_progress(Connection& connection) override;
   void on_drained(Connection&) override { path_.resume(); }
   void on_closed(Connection& connection, const std::string& reason) override;
 
@@ -129,6 +129,7 @@ class Lane final : public Connection::Owner {
   std::deque<Clock::time_point> expiries_;        // when the PINGs of a beat count as lost
   milliseconds timeout_{};
   Clock::time_point last_beat_ = Clock::now();
+  std::chrono::nanoseconds beats_apart_{};
   Clock::time_point carry_until_ = Clock::time_point::max();
   Clock::time_point next_sweep_ = Clock::time_point::max();
   Clock::time_point window_;  // of a millisecond,

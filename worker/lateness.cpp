@@ -5,8 +5,8 @@
 
 namespace tunorch::worker {
 
-Lateness::nanoseconds Lateness::patience() const {
-  return apart_ > limit ? nanoseconds::max() : std::max<nanoseconds>(limit, 2 * apart_);
+Lateness::nanoseconds Lateness::patience(nanoseconds apart) {
+  return apart > limit ? nanoseconds::max() : std::max<nanoseconds>(limit, 2 * apart);
 }
 
 void Lateness::fell_silent() {

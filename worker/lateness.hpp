@@ -23,8 +23,9 @@ class Lateness {
   /// waits for the next one would lose too much.
   static constexpr std::chrono::milliseconds limit{500};
 
-  /// How long nothing at all has to come for a silence.
-  nanoseconds patience() const;
+  /// How long nothing at all has to come for a silence, where PINGs are so far apart.
+  static nanoseconds patience(nanoseconds apart);
+  nanoseconds patience() const { return patience(apart_); }
   /// There was one: what comes next is late, until a PING says otherwise.
   void fell_silent();
   /// A PING came; `clock_ns`: its sender's clock, which may say anything.

@@ -41,6 +41,8 @@ struct Stream {
   bool heard = false;  // its first PING came
   int states = 0;      // STATEs that the worker has still to read
   std::chrono::steady_clock::time_point last_heard = std::chrono::steady_clock::now();
+  std::uint32_t delivered = 0;  // segments, as of the last beat
+  std::chrono::steady_clock::time_point last_delivered = std::chrono::steady_clock::now();
 
   StreamId id() const { return {connection->peer, connection->stream, connection->serial}; }
 };

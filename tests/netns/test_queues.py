@@ -4,6 +4,7 @@ together."""
 import json
 import re
 import statistics
+import subprocess
 import sys
 import time
 
@@ -43,6 +44,57 @@ class SlowPath(LabTest):
         self.assertLess(statistics.median(trips), 160)
         # BBR goes down to 4 segments when it probes the round trip, each 10 s.
         self.assertGreater(min(windows), 8)
+
+
+# Two ends of 20 flows whose packets say when they were sent; the second prints the oldest in seconds.
+SEND = """
+import socket, struct, sys, time
+flows = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(20)]
+end = time.monotonic() + 6
+while time.monotonic() < end:
+    for flow in flows:
+        flow.setblocking(False)
+        try:
+            flow.sendto(struct.pack("=d", time.monotonic()) + bytes(500), (sys.argv[1], 5555))
+        except OSError:
+            pass  # no way just now
+    time.sleep(0.02)
+"""
+RECEIVE = """
+import socket, struct, sys, time
+sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sink.bind((sys.argv[1], 5555))
+sink.settimeout(0.5)
+end, oldest = time.monotonic() + 8, 0
+while time.monotonic() < end:
+    try:
+        packet = sink.recv(2000)
+    except TimeoutError:
+        continue
+    oldest = max(oldest, time.monotonic() - struct.unpack("=d", packet[:8])[0])
+print(oldest)
+"""
+
+
+class DarkPath(LabTest):
+    def test_what_it_held_up_is_not_delivered(self):
+        self.lab.up()
+        rows.all_live(self.lab)
+        sink = self.gateway.start(sys.executable, "-c", RECEIVE, GATEWAY, stdout=subprocess.PIPE)
+        self.edge.start(sys.executable, "-c", SEND, GATEWAY)
+        time.sleep(2)
+        firewall = rows.Firewall(self.edge)
+        self.addCleanup(firewall.clear)
+        firewall.drop("output oifname wan drop", "input iifname wan drop")
+        time.sleep(2)
+        firewall.clear()
+        oldest = float(sink.communicate(timeout=30)[0])
+        late = sum(tunnel["dropped"].get("late", 0) for tunnel in [
+            *self.edge.bundle()["tunnels"], *self.gateway.bundle()["tunnels"]])
+        print(f"the oldest of the packets had waited {oldest * 1000:.0f} ms, {late} were dropped")
+        # Half a second, and what lies between two PINGs.
+        self.assertLess(oldest, 1.2)
+        self.assertGreater(late, 100)
 
 
 class LightFlows(LabTest):
