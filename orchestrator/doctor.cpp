@@ -91,14 +91,18 @@ int exit_code(const std::vector<Finding>& findings) {
   return count(findings, Severity::warning) > 0 ? 2 : 0;
 }
 
-std::string findings_text(const std::vector<Finding>& findings) {
+std::string findings_text(const Terminal& terminal, const std::vector<Finding>& findings) {
+  constexpr std::array<Tone, 4> tones{Tone::good, Tone::plain, Tone::warning, Tone::bad};
   std::string text, group;
   for (const Finding& finding : findings) {
     if (group_of(finding) != group) {
       group = group_of(finding);
-      text += group + "\n";
+      text += toned(terminal, Tone::heading, group) + "\n";
     }
-    text += fmt::format("  {:<8} {}: {}\n", to_string(finding.severity), finding.id, finding.found);
+    text += fmt::format("  {} {}: {}\n",
+                        toned(terminal, tones[static_cast<std::size_t>(finding.severity)],
+                              fmt::format("{:<8}", to_string(finding.severity))),
+                        finding.id, finding.found);
     text += line_of("meaning:", finding.meaning);
     text += line_of("to mend:", finding.mend);
     text += line_of("to last:", finding.lasting);

@@ -8,6 +8,7 @@
 
 #include "orchestrator/desired.hpp"
 #include "orchestrator/doctor_facts.hpp"
+#include "orchestrator/terminal.hpp"
 
 namespace tunorch {
 
@@ -40,7 +41,7 @@ std::vector<Finding> judge(const Examined& examined);
 /// verb.
 int exit_code(const std::vector<Finding>& findings);
 
-std::string findings_text(const std::vector<Finding>& findings);
+std::string findings_text(const Terminal& terminal, const std::vector<Finding>& findings);
 nlohmann::json findings_json(const std::vector<Finding>& findings);
 
 }  // namespace tunorch

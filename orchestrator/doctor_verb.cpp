@@ -1,4 +1,6 @@
 // `tunorch doctor`: looks, judges, prints.
+#include <unistd.h>
+
 #include <cstdio>
 #include <optional>
 
@@ -22,8 +24,8 @@ int doctor_verb(const VerbOptions& options) {
   Examined examined{probe_host(request), options.file};
   if (desired) examined.desired = &*desired;
   const std::vector<Finding> findings = judge(examined);
-  const std::string text =
-      options.json ? findings_json(findings).dump(2) + "\n" : findings_text(findings);
+  const std::string text = options.json ? findings_json(findings).dump(2) + "\n"
+                                        : findings_text(terminal_of(STDOUT_FILENO), findings);
   std::fputs(text.c_str(), stdout);
   return exit_code(findings);
 }

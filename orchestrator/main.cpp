@@ -203,6 +203,7 @@ void CommandLine::add_daemon_verbs() {
                "Asks the daemon. Exits 1 where none answers, or where it could not load what\n"
                "was applied; a bundle that is down is no reason.");
   status->add_flag("--json", options.json, "As JSON, for scripts");
+  status->add_flag("--watch,-w", options.follow, "Anew every second, until interrupted");
   status->callback([this] { run = [this] { return tunorch::status_verb(options); }; });
 
   auto* down = add_verb(app, "down", "Stop the workers and leave the machine as it was before",

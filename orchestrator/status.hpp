@@ -1,5 +1,5 @@
-// What people and scripts are shown: `status --json` and the plan's report, as JSON. Only forms
-// words from data; keys once published are kept.
+// What scripts are shown: `status --json` and the plan's report. Only forms words from data; keys
+// once published are kept.
 #pragma once
 
 #include <map>
@@ -32,8 +32,5 @@ nlohmann::json make_status(const Standing& standing);
 /// {"steps", "later", "conflicts", "notes"}; `later` is what follows as tunnels become healthy.
 nlohmann::json plan_report(const Desired& desired, const Observed& observed,
                            const HealthTable& health);
-
-/// The status as an aligned table for a terminal.
-std::string status_table(const nlohmann::json& status);
 
 }  // namespace tunorch

@@ -76,6 +76,7 @@ class Supervisor final : public TunnelWorker::Owner {
     Clock::time_point deadline;
     bool wait_peers = false;
     std::set<std::pair<std::string, std::string>> lived;  // tunnel, peer: sessions to live again
+    std::size_t told = 0;                                 // how many are missing
   };
   void handle_apply(const nlohmann::json& request, const Client& client);
   void handle_plan(const nlohmann::json& request, const Client& client);

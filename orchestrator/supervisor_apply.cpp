@@ -157,6 +157,8 @@ void Supervisor::answer_waiting() {
   for (auto waiting = waiting_.begin(); waiting != waiting_.end();) {
     const auto left = missing(*waiting);
     if (!left.empty() && now < waiting->deadline) {
+      if (std::exchange(waiting->told, left.size()) != left.size())
+        waiting->client->send({{"waiting", left.size()}, {"first", left.front()}});
       next = std::min(next, waiting->deadline);
       ++waiting;
       continue;

@@ -3,10 +3,13 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
+#include <thread>
+#include <utility>
 
 #include "orchestrator/client.hpp"
 #include "orchestrator/config.hpp"
@@ -18,6 +21,7 @@
 #include "orchestrator/pki_wireguard.hpp"
 #include "orchestrator/process.hpp"
 #include "orchestrator/status.hpp"
+#include "orchestrator/status_text.hpp"
 
 namespace tunorch {
 namespace {
@@ -93,10 +97,44 @@ json plan_without_daemon(const Paths& paths, const ClusterFile& file) {
   return report;
 }
 
+/// A line of a plan: as a diff is coloured.
+void print_change(const std::string& line) {
+  const Tone tone = line.starts_with('+')   ? Tone::good
+                    : line.starts_with('-') ? Tone::bad
+                    : line.starts_with('~') ? Tone::warning
+                                            : Tone::plain;
+  print("  " + toned(terminal_of(STDOUT_FILENO), tone, line));
+}
+
+void print_step(const json& line) {
+  if (line.contains("step")) print_change(line.at("step").get<std::string>());
+}
+
+/// A line that the next one takes the place of; a line of its own where that cannot be.
+class Progress {
+ public:
+  ~Progress() { clear(); }
+
+  void show(const std::string& text) {
+    clear();
+    shown_ = terminal_.interactive;
+    if (!shown_) return print(text);
+    std::fputs(cut(text, terminal_.columns).c_str(), stdout);
+    std::fflush(stdout);
+  }
+  void clear() {
+    if (std::exchange(shown_, false)) std::fputs("\r\033[K", stdout);
+  }
+
+ private:
+  Terminal terminal_ = terminal_of(STDOUT_FILENO);
+  bool shown_ = false;
+};
+
 void print_list(const std::string& title, const json& lines) {
   if (lines.empty()) return;
-  print(title);
-  for (const json& line : lines) print("  " + line.get<std::string>());
+  print(toned(terminal_of(STDOUT_FILENO), Tone::heading, title));
+  for (const json& line : lines) print_change(line.get<std::string>());
 }
 
 int print_plan(const json& report) {
@@ -162,14 +200,19 @@ int apply_verb(const VerbOptions& options) {
   request["confirm_ms"] = options.confirm.count();
   bool failed = false, healthy = false, idle = false;
   std::size_t steps = 0;
+  Progress progress;
   client->ask(request, [&](const json& line) {
+    if (line.contains("waiting"))
+      return progress.show(fmt::format("  waiting for {}: {}", line["waiting"].get<std::size_t>(),
+                                       line.at("first").get<std::string>()));
+    progress.clear();
     if (line.contains("error")) {
       failed = true;
       idle = line.value("idle", true);
       print_answered_error(line);
     } else if (line.contains("step")) {
       ++steps;
-      print("  " + line.at("step").get<std::string>());
+      print_step(line);
     } else if (line.contains("done")) {
       healthy = line.at("done");
       for (const json& missing : line.at("missing"))
@@ -216,19 +259,39 @@ int ask_daemon(const VerbOptions& options, const json& request,
   return code;
 }
 
-void print_step(const json& line) {
-  if (line.contains("step")) print("  " + line.at("step").get<std::string>());
+int print_status(const VerbOptions& options, const std::function<void(const json&)>& show) {
+  bool problem = false;
+  const int code = ask_daemon(options, {{"op", "status"}}, [&](const json& line) {
+    show(line);
+    problem = line.contains("problem");
+  });
+  return problem ? 1 : code;
+}
+
+/// Until it is interrupted; a daemon that is away for a while is waited for.
+int watch_status(const VerbOptions& options) {
+  constexpr std::chrono::seconds interval{1};
+  const Terminal terminal = terminal_of(STDOUT_FILENO);
+  const bool anew = terminal.interactive && !options.json;
+  for (;;) {
+    std::string text;
+    print_status(options, [&](const json& line) {
+      text = options.json ? line.dump() + "\n" : status_text(terminal, line);
+    });
+    std::fputs((anew ? screen(terminal, text) : text).c_str(), stdout);
+    std::fflush(stdout);
+    std::this_thread::sleep_for(interval);
+  }
 }
 
 }  // namespace
 
 int status_verb(const VerbOptions& options) {
-  bool problem = false;
-  const int code = ask_daemon(options, {{"op", "status"}}, [&](const json& line) {
-    std::fputs((options.json ? line.dump(2) + "\n" : status_table(line)).c_str(), stdout);
-    problem = line.contains("problem");
+  if (options.follow) return watch_status(options);
+  return print_status(options, [&](const json& line) {
+    const Terminal terminal = terminal_of(STDOUT_FILENO);
+    std::fputs((options.json ? line.dump(2) + "\n" : status_text(terminal, line)).c_str(), stdout);
   });
-  return problem ? 1 : code;
 }
 
 int events_verb(const VerbOptions& options) {
@@ -298,7 +361,7 @@ int down_verb(const VerbOptions& options) {
   } else {
     clean = false;
     client->ask({{"op", "down"}}, [&](const json& line) {
-      if (line.contains("step")) print("  " + line.at("step").get<std::string>());
+      print_step(line);
       if (line.contains("error")) print_answered_error(line);
       if (!line.contains("done")) return;
       clean = line.at("done");

@@ -17,8 +17,8 @@ struct VerbOptions {
   bool wait_peers = false;
   std::chrono::milliseconds confirm{0};  // 0: needs no confirmation
   bool json = false;
-  bool follow = false;
-  std::string name;  // of a tunnel or a bundle
+  bool follow = false;  // go on with what comes
+  std::string name;     // of a tunnel or a bundle
   std::vector<std::string> nodes;
   std::string certificate;  // a file
   std::chrono::milliseconds deadline{0};

@@ -60,7 +60,7 @@ def state_of(host):
 
 def apply(host):
     typed(host.node, f"tunorch apply cluster.yaml --node {host.node}")
-    lines = host.apply().stdout.splitlines()
+    lines = [line for line in host.apply().stdout.splitlines() if "  waiting for" not in line]
     for line in lines[:3]:
         print(line)
     print(f"  … {len(lines) - 6} more steps")

@@ -480,7 +480,7 @@ TEST(DoctorReport, GroupsAndSaysHowToMend) {
   const std::vector<Finding> findings{
       {"clock.a", Severity::ok, "fine"},
       {"keys.b", Severity::error, "bad", "others read it", "chmod 600 k", ""}};
-  EXPECT_EQ(findings_text(findings),
+  EXPECT_EQ(findings_text({}, findings),
             "clock\n"
             "  ok       clock.a: fine\n"
             "keys\n"

@@ -1,0 +1,13 @@
+// `status --json` as people are shown it. Pure.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "orchestrator/terminal.hpp"
+
+namespace tunorch {
+
+std::string status_text(const Terminal& terminal, const nlohmann::json& status);
+
+}  // namespace tunorch
