@@ -235,6 +235,26 @@ bool contains(const std::vector<T>& all, const T& one) {
   return std::ranges::find(all, one) != all.end();
 }
 
+/// Calls each(peer, tunnel, weight) for what the kernel has.
+template <class Each>
+void for_each_carrier(const Desired& desired, const Carriage& carriage, const Each& each) {
+  std::map<std::uint32_t, std::string> device_of;
+  for (const NexthopObject& nexthop : carriage.nexthops) device_of[nexthop.id] = nexthop.dev;
+  const auto groups = by_id(carriage.groups);
+  for (const DesiredGroup& group : desired.groups)
+    for (const std::uint32_t id : {group.id, group.id + 1})
+      if (const auto now = groups.find(id); now != groups.end())
+        for (const GroupMember& member : now->second->members)
+          if (const auto device = device_of.find(member.id); device != device_of.end())
+            each(group.peer, device->second, member.weight);
+  const auto routes = by_place(carriage.routes);
+  for (const DesiredRoute& route : desired.routes)
+    if (const auto now = routes.find(place_of(unicast(route, desired.protocol)));
+        now != routes.end())
+      for (const Nexthop& nexthop : now->second->nexthops)
+        each(route.peer, nexthop.dev, nexthop.weight);
+}
+
 }  // namespace
 
 std::vector<Route> route_places(const Desired& desired) {
@@ -260,22 +280,22 @@ std::string mechanism_text(const DesiredGroup& group, const NexthopAbilities& ab
 
 std::map<std::string, std::set<std::string>> carrying(const Desired& desired,
                                                       const Carriage& carriage) {
-  std::map<std::uint32_t, std::string> device_of;
-  for (const NexthopObject& nexthop : carriage.nexthops) device_of[nexthop.id] = nexthop.dev;
   std::map<std::string, std::set<std::string>> tunnels;
-  const auto groups = by_id(carriage.groups);
-  for (const DesiredGroup& group : desired.groups)
-    for (const std::uint32_t id : {group.id, group.id + 1})
-      if (const auto now = groups.find(id); now != groups.end())
-        for (const GroupMember& member : now->second->members)
-          if (const auto device = device_of.find(member.id); device != device_of.end())
-            tunnels[group.peer].insert(device->second);
-  const auto routes = by_place(carriage.routes);
-  for (const DesiredRoute& route : desired.routes)
-    if (const auto now = routes.find(place_of(unicast(route, desired.protocol)));
-        now != routes.end())
-      for (const Nexthop& nexthop : now->second->nexthops) tunnels[route.peer].insert(nexthop.dev);
+  for_each_carrier(desired, carriage,
+                   [&](const std::string& peer, const std::string& tunnel, unsigned) {
+                     tunnels[peer].insert(tunnel);
+                   });
   return tunnels;
+}
+
+std::map<std::string, std::map<std::string, unsigned>> weights(const Desired& desired,
+                                                               const Carriage& carriage) {
+  std::map<std::string, std::map<std::string, unsigned>> weights;
+  for_each_carrier(desired, carriage,
+                   [&](const std::string& peer, const std::string& tunnel, unsigned weight) {
+                     weights[peer][tunnel] = weight;
+                   });
+  return weights;
 }
 
 Carriage wanted_carriage(const Desired& desired, const Observed& observed,

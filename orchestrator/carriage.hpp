@@ -35,6 +35,9 @@ std::vector<routing::Route> route_places(const Desired& desired);
 /// By peer: the tunnels that carry to it now.
 std::map<std::string, std::set<std::string>> carrying(const Desired& desired,
                                                       const Carriage& carriage);
+/// The same with the weights that are in force.
+std::map<std::string, std::map<std::string, unsigned>> weights(const Desired& desired,
+                                                               const Carriage& carriage);
 
 /// Additions and changes come before removals, so that no prefix is without a route meanwhile.
 struct CarriageSteps {

@@ -16,6 +16,16 @@ namespace tunorch {
 using routing::Prefix;
 using std::chrono::milliseconds;
 
+/// Where a TCP socket listens.
+struct SocketAddress {
+  std::string address;  // an IP literal
+  std::uint16_t port = 0;
+
+  bool operator==(const SocketAddress&) const = default;
+  /// "127.0.0.1:9810", "[::1]:9810".
+  std::string text() const;
+};
+
 struct Node {
   std::string name;
   std::vector<std::string> endpoints;  // IP literals; tunnel k uses endpoints[k mod size]
@@ -23,6 +33,7 @@ struct Node {
   std::vector<Prefix> subnets;         // what can be reached through this node
   std::string masquerade;              // device; empty: none
   std::uint32_t link_host = 0;         // host number in every link subnet (hash of name, or given)
+  std::optional<SocketAddress> metrics = {};  // where metrics and the page are served
 };
 
 /// What kind of process serves a tunnel.

@@ -35,6 +35,10 @@ constexpr std::string_view schema_pattern = "^[a-z_][a-z0-9_]{0,62}$";
 constexpr std::string_view schema_text = "1 to 63 of a-z, 0-9 and '_', not beginning with a digit";
 constexpr std::string_view program_pattern = R"(^[^\s].{0,254}$)";
 constexpr std::string_view program_text = "a program's name or path, at most 255 bytes";
+constexpr std::string_view metrics_pattern =
+    R"(^(off|([0-9]{1,3}(\.[0-9]{1,3}){3}|\[[0-9A-Fa-f:.]{2,45}\]):[1-9][0-9]{0,4})$)";
+constexpr std::string_view metrics_text =
+    "off, or an IP address and a TCP port, as in 127.0.0.1:9810 or [::1]:9810";
 constexpr std::string_view device_text = "a device name: 1 to 15 of letters, digits and . _ @ + -";
 
 // clang-format off
@@ -58,7 +62,10 @@ constexpr Key table[] = {
    .sentence = "The bundles of parallel tunnels, by name."},
   {.path = "tuning", .sentence = "Kernel settings made while the cluster is applied."},
   {.path = "pki", .sentence = "Where certificates and keys are."},
-  {.path = "metrics", .kind = Kind::later, .sentence = "An address for Prometheus to scrape."},
+  {.path = "metrics", .kind = Kind::text, .pattern = metrics_pattern, .words = metrics_text,
+   .initial = "off",
+   .sentence = "Where each node serves metrics for Prometheus and a page for people, by HTTP and "
+               "to whoever can connect: loopback, or an address that only friends reach."},
 
   {.path = "nodes/*", .sentence = "One host."},
   {.path = "nodes/*/endpoint", .kind = Kind::addresses, .min = 1, .max = 64,
@@ -74,6 +81,9 @@ constexpr Key table[] = {
    .words = device_text,
    .sentence = "Device behind which traffic that leaves the bundle gets the device's own "
                "address (NAT); none unless given."},
+  {.path = "nodes/*/metrics", .kind = Kind::text, .pattern = metrics_pattern,
+   .words = metrics_text,
+   .sentence = "The same on this node; as the file has it for all unless given."},
   {.path = "nodes/*/link_host", .kind = Kind::integer, .min = 1, .max = (1 << 18) - 2,
    .sentence = "The node's number in every link subnet; made from its name unless given."},
 
@@ -256,8 +266,6 @@ constexpr Key table[] = {
                "routes."},
   {.path = "bundles/*/isolate", .kind = Kind::boolean, .initial = "true",
    .sentence = "Whether dialers of the listener cannot reach each other."},
-  {.path = "bundles/*/metrics", .kind = Kind::later,
-   .sentence = "What is exported about this bundle."},
 
   {.path = "bundles/*/tunnels/*", .sentence = "One tunnel."},
   {.path = "bundles/*/tunnels/*/id", .kind = Kind::integer, .min = 0, .max = 63,
@@ -345,7 +353,6 @@ std::vector<std::string> choices(std::string_view values) {
 std::string allowed(const Key& key) {
   switch (key.kind) {
     case Kind::section:
-    case Kind::later:
       return "a map";
     case Kind::named:
       return "a map by name";

@@ -28,7 +28,6 @@ enum class Kind : std::uint8_t {
   names,      // a list of min…max names (`pattern`)
   tunnels,    // min…max, or a list of so many sections
   command,    // a list of min…max words, the first a program's
-  later,      // known, and refused until the work on it is done
 };
 
 struct Key {

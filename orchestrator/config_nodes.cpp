@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "orchestrator/config_keys.hpp"
 #include "orchestrator/config_values.hpp"
 
 namespace tunorch {
@@ -125,6 +126,23 @@ std::vector<std::pair<Prefix, std::string>> read_prefixes(const std::vector<Item
   return sound;
 }
 
+/// Of the node, or else of the file.
+std::optional<SocketAddress> read_metrics(const Section& section, Report& report) {
+  const std::string text = section.text("metrics");
+  if (text.empty() || text == "off") return std::nullopt;
+  const std::size_t colon = text.rfind(':');
+  std::string host = text.substr(0, colon);
+  if (host.starts_with('[')) host = host.substr(1, host.size() - 2);
+  const auto port = parse_whole(text.substr(colon + 1)).value.value_or(0);
+  const std::optional<Prefix> parsed = Prefix::parse(host);
+  if (parsed && port >= 1 && port <= 65535)
+    return SocketAddress{parsed->address_text(), static_cast<std::uint16_t>(port)};
+  report.add(section.pointer_to("metrics"),
+             fmt::format("metrics {} is not valid; allowed: {}", shown(text),
+                         find_key("", "metrics")->words));
+  return std::nullopt;
+}
+
 Node read_node(const std::string& name, const Section& section, Claims& claims, Report& report) {
   Node node;
   node.name = name;
@@ -145,16 +163,25 @@ Node read_node(const std::string& name, const Section& section, Claims& claims, 
                fmt::format("masquerade {} without subnets: nothing leaves the bundle through this "
                            "node; add subnets or remove it",
                            node.masquerade));
+  node.metrics = read_metrics(section, report);
   node.link_host = static_cast<std::uint32_t>(section.integer("link_host").value_or(0));
   return node;
 }
 
 }  // namespace
 
+std::string SocketAddress::text() const {
+  const bool v6 = address.find(':') != address.npos;
+  return fmt::format("{}:{}", v6 ? "[" + address + "]" : address, port);
+}
+
 void read_nodes(const Section& file, Cluster& cluster, Report& report) {
   Claims claims(cluster.link_net, report);
-  for (const auto& [name, section] : file.named("nodes"))
-    cluster.nodes.push_back(read_node(name, section, claims, report));
+  const auto metrics = read_metrics(file, report);
+  for (const auto& [name, section] : file.named("nodes")) {
+    Node& node = cluster.nodes.emplace_back(read_node(name, section, claims, report));
+    if (!section.has("metrics")) node.metrics = metrics;
+  }
 }
 
 }  // namespace tunorch

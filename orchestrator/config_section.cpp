@@ -123,15 +123,9 @@ void check_double_keys(const YamlNode& map, Report& report) {
 }
 
 void check_known(const YamlNode& word, std::string_view path, Report& report) {
-  const Key* key = find_key(path, word.text);
-  if (key != nullptr && word.text != "*") {
-    if (key->kind == Kind::later)
-      report.add_at(word, not_supported(fmt::format("the key '{}'; remove it", word.text)));
-    return;
-  }
+  if (find_key(path, word.text) != nullptr && word.text != "*") return;
   std::vector<std::string> names;
-  for (const Key* known : keys_of(path))
-    if (known->kind != Kind::later) names.emplace_back(known->name());
+  for (const Key* known : keys_of(path)) names.emplace_back(known->name());
   std::string hint = did_you_mean(word.text, names);
   if (hint.empty()) hint = fmt::format("; allowed: {}", fmt::join(names, ", "));
   report.add_at(word, fmt::format("unknown key {}{}", shown(word.text), hint));

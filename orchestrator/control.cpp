@@ -9,6 +9,8 @@
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/write.hpp>
 
+#include "orchestrator/desired.hpp"
+
 namespace tunorch {
 namespace {
 
@@ -24,10 +26,11 @@ bool is_root(stream_protocol::socket& socket) {
          peer.uid == 0;
 }
 
-/// Where there is such a group (packaging/sysusers.conf), the socket is its members' too.
+/// Where there is such a group (packaging/sysusers.conf), the socket is its members' too. The
+/// page's program is of the socket's group; without a group of that name it is alone in one.
 void give_to_group(const std::filesystem::path& path) {
-  if (const group* members = ::getgrnam("tunorch"))
-    (void)!::chown(path.c_str(), static_cast<uid_t>(-1), members->gr_gid);
+  const group* members = ::getgrnam("tunorch");
+  (void)!::chown(path.c_str(), static_cast<uid_t>(-1), members ? members->gr_gid : web_uid);
 }
 
 stream_protocol::acceptor listen_at(asio::io_context& io, const std::filesystem::path& path) {
@@ -55,7 +58,8 @@ nlohmann::json parse_request(std::string_view line) {
 }
 
 bool only_reads(const nlohmann::json& request) {
-  return request["op"] == "status" || request["op"] == "events" || request["op"] == "explain";
+  return request["op"] == "status" || request["op"] == "events" || request["op"] == "logs" ||
+         request["op"] == "explain";
 }
 
 void ControlConnection::read_request(OnRequest on_request) {
@@ -79,6 +83,19 @@ void ControlConnection::read_request(OnRequest on_request) {
         else
           on_request(request, self);
       });
+}
+
+/// It is held by whoever tells it of things, and not by this.
+void ControlConnection::watch_for_end(std::function<void()> on_gone) {
+  socket_.async_read_some(asio::buffer(scrap_),
+                          [weak = weak_from_this(), on_gone = std::move(on_gone)](
+                              const boost::system::error_code& error, std::size_t) {
+                            const auto self = weak.lock();
+                            if (!self) return;
+                            if (!error) return self->watch_for_end(std::move(on_gone));
+                            self->gone_ = true;
+                            on_gone();
+                          });
 }
 
 bool ControlConnection::send(const nlohmann::json& line) {

@@ -41,6 +41,9 @@ class ControlConnection : public std::enable_shared_from_this<ControlConnection>
   void read_request(OnRequest on_request);
   /// Queued. False where the client is gone, which is no error.
   bool send(const nlohmann::json& line);
+  /// For who is told of things that may not come for long: `on_gone` is called when the client
+  /// goes, which nobody would see else. It has nothing more to say.
+  void watch_for_end(std::function<void()> on_gone);
   /// A client that does not read what it asked for is dropped beyond this many bytes.
   static constexpr std::size_t max_unsent = 16 * 1024 * 1024;
 
@@ -51,6 +54,7 @@ class ControlConnection : public std::enable_shared_from_this<ControlConnection>
   boost::asio::steady_timer deadline_;
   std::shared_ptr<void> ticket_;
   bool gone_ = false;
+  char scrap_[64];
   std::string inbox_;
   std::string outbox_, writing_;
 };
@@ -58,7 +62,7 @@ class ControlConnection : public std::enable_shared_from_this<ControlConnection>
 class ControlServer {
  public:
   /// Replaces a stale socket. Mode 0660, of the group tunorch where there is one: only root changes
-  /// anything (SO_PEERCRED), members ask for status, events and explanations.
+  /// anything (SO_PEERCRED), members ask for status, events, logs and explanations.
   ControlServer(boost::asio::io_context& io, const std::filesystem::path& path,
                 ControlConnection::OnRequest on_request);
   ~ControlServer();

@@ -21,6 +21,7 @@
 
 #include "orchestrator/client.hpp"
 #include "orchestrator/confinement.hpp"
+#include "orchestrator/daemon_log.hpp"
 #include "orchestrator/service_manager.hpp"
 #include "orchestrator/supervisor.hpp"
 
@@ -101,12 +102,6 @@ class RuntimeLock {
   routing::Fd folder_;
 };
 
-void log_to_stderr() {
-  spdlog::set_default_logger(spdlog::stderr_logger_st("tunorch"));
-  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
-  spdlog::flush_on(spdlog::level::info);
-}
-
 void needs_root() {
   if (::geteuid() != 0)
     throw std::runtime_error("not permitted: routes and devices need root; run it with sudo");
@@ -116,18 +111,18 @@ void needs_root() {
 
 void run_daemon(const Paths& paths) {
   needs_root();
-  log_to_stderr();
+  const std::shared_ptr<LogRing> log = log_to_stderr(paths.log());
   const NamespaceLock lock;
   const RuntimeLock runtime(paths.runtime);
   ::signal(SIGPIPE, SIG_IGN);
   confine_daemon();
   boost::asio::io_context io(1);
-  Supervisor supervisor(io, paths, worker_executable());
-  supervisor.resume();
+  Supervisor supervisor(io, paths, worker_executable(), *log);
   std::optional<ControlServer> control;
   control.emplace(io, paths.control_socket(), [&](const auto& request, const auto& client) {
     supervisor.handle(request, client);
   });
+  supervisor.resume();
   ServiceManager service(io, "serves node " + paths.node);
   boost::asio::signal_set signals(io, SIGTERM, SIGINT);
   signals.async_wait([&](const boost::system::error_code& error, int signal) {
@@ -153,7 +148,8 @@ bool run_down(const Paths& paths) {
   std::optional<RuntimeLock> runtime;
   if (std::filesystem::exists(paths.runtime)) runtime.emplace(paths.runtime);
   boost::asio::io_context io(1);
-  Supervisor supervisor(io, paths, worker_executable());
+  LogRing nobody_asks;
+  Supervisor supervisor(io, paths, worker_executable(), nobody_asks);
   bool clean = true;
   supervisor.take_down([](const std::string& step) { std::printf("%s\n", step.c_str()); },
                        [&](const std::vector<std::string>& problems) {

@@ -203,6 +203,7 @@ void add_full_tunnel_rules(Desired& desired) {
   routing::Rule own;
   own.preference = own_connections_preference;
   own.uid_first = worker_uid_base;
+  static_assert(worker_uid_base + link_slots == web_uid);
   own.uid_last = worker_uid_base + link_slots - 1;
   add_rule(desired, own);
   routing::Rule accepted;  // the uid of an accepted connection is not the worker's
@@ -425,6 +426,7 @@ Desired select_node(const Cluster& cluster, const std::string& name) {
   }
   if (desired.full_tunnel()) add_full_tunnel_rules(desired);
   for (const Prefix& inner : node->inner) desired.addresses.push_back({"lo", inner});
+  desired.metrics = node->metrics;
   desired.forwards_v6 = std::ranges::any_of(node->subnets, [](const Prefix& p) { return p.v6; });
   // Global settings come first: new devices inherit the defaults they change.
   auto sysctls = global_sysctls(cluster, *node, any_bundle);

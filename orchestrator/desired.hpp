@@ -94,6 +94,7 @@ struct Desired {
   std::optional<routing::NftTable> nft_table;
   std::vector<DesiredBundle> bundles;
   std::optional<CertificateEnds> certificate_ends;  // nothing: no keys were loaded
+  std::optional<SocketAddress> metrics;
   bool forwards_v6 = false;  // then router advertisements need accept_ra = 2 to be kept
 
   const DesiredTunnel* find_tunnel(const std::string& name) const;
@@ -107,6 +108,9 @@ struct Desired {
 /// Uids of the workers: one a link slot, from a range no distribution hands out
 /// (systemd.io/UIDS-GIDS: above the container ranges, below 2^31).
 inline constexpr std::uint32_t worker_uid_base = 1'880'000'000;
+
+/// The next one is tunorch-web's.
+inline constexpr std::uint32_t web_uid = worker_uid_base + 64;
 
 /// Ids of nexthops, from a range of our own: one a link slot, and two a peer for its group.
 inline constexpr std::uint32_t nexthop_id_base = 1'160'000'000;

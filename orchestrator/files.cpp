@@ -87,6 +87,7 @@ void make_dir(const fs::path& dir) {
     if (errno == EEXIST) return;
     fail("make folder", dir);
   }
+  ::chmod(dir.c_str(), 0755);  // whatever the umask: processes of others have to pass
   const routing::Fd mark(::open((dir / made_mark).c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
 }
 

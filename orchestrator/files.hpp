@@ -16,12 +16,17 @@ struct Paths {
   std::filesystem::path control_socket() const { return runtime / "control.sock"; }
   std::filesystem::path log() const { return runtime / "daemon.log"; }
   std::filesystem::path journal() const { return runtime / "journal.json"; }
+  std::filesystem::path web_process() const { return runtime / "web.process"; }
   std::filesystem::path workers() const { return runtime / "w"; }
   std::filesystem::path worker_socket(const std::string& tunnel) const {
     return workers() / (tunnel + ".sock");
   }
   std::filesystem::path worker_process(const std::string& tunnel) const {
     return workers() / (tunnel + ".process");
+  }
+  /// What a tunnel's process prints.
+  std::filesystem::path worker_log(const std::string& tunnel) const {
+    return workers() / (tunnel + ".log");
   }
   /// Of a foreign process: its files and sockets.
   std::filesystem::path tunnel_dir(const std::string& tunnel) const { return workers() / tunnel; }

@@ -7,8 +7,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <fstream>
 #include <stdexcept>
 #include <system_error>
 
@@ -19,7 +17,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::uintmax_t max_log_bytes = 1024 * 1024;
 constexpr int backlog = 16;
 
 void give_to(const fs::path& path, std::uint32_t user) {
@@ -124,35 +121,6 @@ void ForeignFolder::unlink(const fs::path& from) const {
 void ForeignFolder::remove() const {
   std::error_code ignored;
   fs::remove_all(path_, ignored);
-  fs::remove(log(), ignored);
-}
-
-routing::Fd ForeignFolder::open_log() const {
-  routing::Fd fd(
-      ::open(log().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (!fd.valid())
-    throw std::system_error(errno, std::generic_category(), "cannot write " + log().string());
-  return fd;
-}
-
-std::vector<std::string> ForeignFolder::last_lines() const {
-  constexpr std::streamoff most = 4096;
-  std::ifstream in(log(), std::ios::binary);
-  in.seekg(0, std::ios::end);
-  const std::streamoff size = in.tellg();
-  in.seekg(std::max<std::streamoff>(size - most, 0));
-  std::vector<std::string> lines;
-  for (std::string line; std::getline(in, line);) {
-    std::erase_if(line, [](unsigned char c) { return c < ' ' || c >= 127; });
-    if (line.find_first_not_of(' ') != line.npos) lines.push_back(line);
-  }
-  return lines;
-}
-
-/// A program that appends goes on at the new end.
-void ForeignFolder::trim_log() const {
-  std::error_code gone;
-  if (fs::file_size(log(), gone) > max_log_bytes && !gone) fs::resize_file(log(), 0, gone);
 }
 
 }  // namespace tunorch

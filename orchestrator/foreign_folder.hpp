@@ -1,5 +1,5 @@
-// The folder of a foreign process: its configuration, what it prints, its sockets. Of its user
-// alone, in memory (/run), and gone with it.
+// The folder of a foreign process: its configuration, its sockets. Of its user alone, in memory
+// (/run), and gone with it. What it prints is not in it: its user could put a link there.
 #pragma once
 
 #include <cstdint>
@@ -17,9 +17,6 @@ class ForeignFolder {
   explicit ForeignFolder(std::filesystem::path path) : path_(std::move(path)) {}
 
   const std::filesystem::path& path() const { return path_; }
-  /// Beside it, not in it: its user could put a link there.
-  std::filesystem::path log() const { return path_.string() + ".log"; }
-
   /// Makes it anew. Throws std::runtime_error where the user cannot get there, or
   /// std::system_error.
   void make(std::uint32_t user) const;
@@ -35,13 +32,6 @@ class ForeignFolder {
   void link(const std::string& socket, const std::filesystem::path& from) const;
   /// Where it still leads here, and the folder it is in where link() made that.
   void unlink(const std::filesystem::path& from) const;
-
-  /// For what it prints, to be appended. Throws std::system_error.
-  routing::Fd open_log() const;
-  /// The last that it printed, without empty lines and what is no text.
-  std::vector<std::string> last_lines() const;
-  /// Forgets what it printed when it is too much.
-  void trim_log() const;
 
  private:
   std::filesystem::path path_;

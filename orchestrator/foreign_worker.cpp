@@ -70,7 +70,7 @@ void ForeignWorker::launch(const DesiredTunnel& wanted) {
   folder_.make(user);
   folder_.write(wanted.launch.files, user);
   if (user != 0) allow_tun(user);
-  const Fd output = folder_.open_log();
+  const Fd output = output_.open();
   Fd socket;
   if (!wanted.launch.socket.empty()) {
     socket = folder_.listen(wanted.launch.socket, user);
@@ -81,7 +81,7 @@ void ForeignWorker::launch(const DesiredTunnel& wanted) {
                                                folder_.path(), user, output.get(), socket.get()}),
       wanted.spec.digest);
   started_ = Clock::now();
-  passing_ = "it is not ready yet; what it prints is in " + folder_.log().string();
+  passing_ = "it is not ready yet; what it prints is in " + output_.file().string();
 }
 
 /// New keys are there for its next start.
@@ -133,7 +133,7 @@ void ForeignWorker::forget() {
 
 /// What it printed last says mostly why it ended.
 std::string ForeignWorker::last_words(const std::string& how) {
-  std::vector<std::string> lines = folder_.last_lines();
+  std::vector<std::string> lines = output_.last_lines();
   std::erase_if(lines, [](const std::string& line) {
     return line.find("Exiting due to fatal error") != line.npos ||
            line.find("Use --help for more information") != line.npos;
@@ -163,7 +163,7 @@ void ForeignWorker::watch_start(Clock::time_point now) {
     on(WorkerEvent::ready);
     owner_.changed(*this);
   } else if (now - started_ > start_limit) {
-    const auto lines = folder_.last_lines();
+    const auto lines = output_.last_lines();
     hangs(fmt::format("not ready after {} seconds{}", start_limit.count(),
                       lines.empty() ? "" : ": " + lines.back().substr(0, max_words)));
   }
@@ -197,8 +197,7 @@ bool ForeignWorker::is_ready() {
     const auto activity = host_.activity(tunnel_);
     return activity && activity->carrier;
   }
-  const auto text = read_text(folder_.log());
-  return text && text->find(wanted_.launch.ready) != text->npos;
+  return output_.text().find(wanted_.launch.ready) != std::string::npos;
 }
 
 void ForeignWorker::look_around(Clock::time_point now) {
@@ -221,7 +220,6 @@ void ForeignWorker::look_around(Clock::time_point now) {
   take_counters();
   end_silent_sessions(now);
   check_health_command(now);
-  folder_.trim_log();
 }
 
 /// After an adoption, at the start, and when it was closed.
@@ -383,6 +381,7 @@ void ForeignWorker::echoed(const std::string& peer, const std::vector<Echo>& ech
     if (echo.bytes == 0 && echo.answered)
       sessions_[peer].rtt_us = static_cast<std::uint32_t>(echo.rtt.count());
   }
+  probes_[peer].observe({answered}, sessions_[peer].rtt_us);
   found->second.mtu.answered(sizes, answered);
   found->second.unanswered = !answered;
   judge_mtu(peer, now);
@@ -459,7 +458,7 @@ void ForeignWorker::check_health_command(Clock::time_point now) {
   }
   if (health_) return;
   try {
-    const Fd output = folder_.open_log();
+    const Fd output = output_.open();
     health_ = launch_foreign(
         host_.io.get_executor(),
         {wanted_.launch.health, {}, folder_.path(), user_of(wanted_), output.get(), -1});

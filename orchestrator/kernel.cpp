@@ -128,6 +128,10 @@ void Kernel::change(const WorkerStep&) {
   throw std::logic_error("a worker step is not the kernel's to perform");
 }
 
+void Kernel::change(const PageStep&) {
+  throw std::logic_error("a page step is not the kernel's to perform");
+}
+
 void Kernel::change(const SysctlStep& step) {
   if (!step.after) return;  // the inverse of a first write on a new device: it vanishes with it
   const SysctlSetting& after = *step.after;

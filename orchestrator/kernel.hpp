@@ -28,7 +28,7 @@ class Kernel {
   /// Only reads. Needs no root, but for our nftables table (then taken as absent).
   Observed observe(const Desired& desired);
 
-  /// Performs any step but a WorkerStep, whole: on failure the object is as before and
+  /// Performs any step but a WorkerStep or PageStep, whole: on failure the object is as before and
   /// std::system_error says why. A tuning setting that the kernel refuses is remembered as not
   /// writable, and the next plan notes it.
   void perform(const Step& step);
@@ -48,6 +48,7 @@ class Kernel {
   void change(const RouteStep& step);
   void change(const RuleStep& step);
   void change(const WorkerStep& step);
+  void change(const PageStep& step);
   void make_tun(const routing::Tun& tun);
   void tune(const routing::Tun& before, const routing::Tun& after);
 

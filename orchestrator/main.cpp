@@ -63,7 +63,8 @@ struct CommandLine {
   void add_file_verbs();
   void add_daemon_verbs();
   void add_traffic_verbs();
-  void add_doctor_verb();
+  void add_init_verb();
+  void add_doctor_verbs();
   CLI::App* add(const std::string& name, int (*verb)(const VerbOptions&),
                 const std::string& summary, const std::string& more);
 };
@@ -83,6 +84,23 @@ void CommandLine::add_traffic_verbs() {
                      "Every transition with its cause and, where it took time, its duration.");
   events->add_flag("--follow,-f", options.follow, "Go on with what happens next");
   events->add_flag("--json", options.json, "One JSON object a line");
+
+  add("top", tunorch::top_verb, "Show the tunnels live, on the whole screen",
+      "Anew every second: state, throughput, round trip, loss, share of the traffic, and\n"
+      "the newest events. A script takes status or events, with --json.\n\n"
+      "Keys: n t r l s R sort by name, traffic, round trip, loss, share, restarts, and\n"
+      "turn the order around; up and down select a tunnel; d drains it, u undrains,\n"
+      "x restarts it, each after a question; p pauses, ? explains, q quits.");
+  auto* logs = add("logs", tunorch::logs_verb, "Show what the daemon and its workers said lately",
+                   "Also what other engines' programs print. With a tunnel: what concerns it.\n"
+                   "All of it: `journalctl -u tunorch`, without systemd daemon.log.");
+  logs->add_option("tunnel", options.name, "As status names it")->type_name("TUNNEL");
+  logs->add_flag("--follow,-f", options.follow, "Go on with what is said next");
+  logs->add_option("--lines,-n", options.lines, "The last so many; 0: as many as are kept")
+      ->check(CLI::Range(0, 1'000'000).description(""))
+      ->type_name("N")
+      ->capture_default_str();
+  logs->add_flag("--json", options.json, "One JSON object a line");
 
   const auto add_tunnel = [this](CLI::App* verb) {
     return verb->add_option("tunnel", options.name, "As status names it")->type_name("TUNNEL");
@@ -184,7 +202,41 @@ void CommandLine::add_file_verbs() {
   revoke->callback([this] { run = [this] { return tunorch::pki_revoke_verb(options); }; });
 }
 
-void CommandLine::add_doctor_verb() {
+void CommandLine::add_init_verb() {
+  auto* init =
+      add("init", tunorch::init_verb, "Make a new cluster file, and the certificates beside it",
+          "Asks for what no flag says; Enter takes the default. What stands there already is\n"
+          "not overwritten, and where something fails nothing is left. Prints what to do\n"
+          "next. Where stdin is no terminal nothing is asked.\n\n"
+          "Example:  tunorch init --cluster demo --listen gateway=203.0.113.10 \\\n"
+          "                       --dial edge,branch --yes");
+  init->add_option("file", options.file, "The file to make; default: ./cluster.yaml")
+      ->type_name("cluster.yaml");
+  init->add_option("--cluster", options.init.cluster, "Its name")->type_name("NAME");
+  init->add_option("--listen", options.init.listen,
+                   "The host that is dialed, and its IP address: NAME=ADDRESS")
+      ->type_name("HOST");
+  init->add_option("--dial", options.init.dial, "Hosts that dial it, with commas between them")
+      ->type_name("NAMES")
+      ->allow_extra_args(false);
+  init->add_option("--tunnels", options.init.tunnels, "How many tunnels")->type_name("NUMBER");
+  init->add_option("--metrics", options.init.metrics,
+                   "Where each host has a page and metrics for Prometheus, or `off`")
+      ->type_name("ADDRESS:PORT");
+  init->add_flag("--yes,-y", options.init.yes, "Ask nothing: what no flag says has its default");
+}
+
+void CommandLine::add_doctor_verbs() {
+  auto* bundle =
+      add("support-bundle", tunorch::support_bundle_verb,
+          "Gather in one file what somebody needs to help",
+          "Status, events, settings, logs, and what the kernel has; keys, passwords and tokens\n"
+          "are taken out, names and addresses are not. MANIFEST in it says how each part was\n"
+          "got, or why it is missing. Works without a daemon, and with less in it without\n"
+          "root. Takes a few seconds, and two minutes at most.");
+  bundle->add_option("--output,-o", options.output, "Default: ./tunorch-support-NODE-TIME.tar.gz")
+      ->type_name("FILE.tar.gz");
+
   auto* doctor =
       add("doctor", tunorch::doctor_verb, "Look for what this host lacks, or has wrong",
           "Kernel, settings, limits, clock, links, keys, and what other programs do; each\n"
@@ -234,10 +286,11 @@ void CommandLine::add_daemon_verbs() {
 
 CommandLine::CommandLine() {
   app.require_subcommand(1);
-  app.footer("\nStart with:  tunorch validate cluster.yaml\nMore on each:  tunorch VERB --help");
+  app.footer("\nStart with:  tunorch init\nMore on each:  tunorch VERB --help");
   add_common_options(app, options);
+  add_init_verb();
   add_file_verbs();
-  add_doctor_verb();
+  add_doctor_verbs();
   add_daemon_verbs();
   add_traffic_verbs();
 }

@@ -121,9 +121,10 @@ void NativeWorker::launch(const DesiredTunnel& wanted) {
 
   const auto socket_path = host_.paths.worker_socket(tunnel_);
   const Fd control = listen_for_daemons(socket_path);
-  launched(
-      launch_worker(host_.io.get_executor(), host_.executable, wanted.tun.owner, control.get()),
-      wanted.spec.digest);
+  const Fd output = output_.open();
+  launched(launch_worker(host_.io.get_executor(), host_.executable, wanted.tun.owner, control.get(),
+                         output.get()),
+           wanted.spec.digest);
   link_ = std::make_unique<WorkerLink>(host_.io, socket_path);
   send_spec(std::move(request), std::move(fds), wanted);
   heard_ = Clock::now();
@@ -327,7 +328,11 @@ void NativeWorker::on_session_up(const worker::Report& report) {
   worker::SessionReport session;
   session.peer = report.peer;
   session.address = report.address;
-  sessions_.insert_or_assign(report.peer, std::move(session));
+  session.streams = 0;  // until a heartbeat tells of it
+  // One that we only connect to again has counters already, which are not to begin anew.
+  if (const auto known = sessions_.find(report.peer);
+      known == sessions_.end() || known->second.address != report.address)
+    sessions_.insert_or_assign(report.peer, std::move(session));
   sockets_.insert_or_assign(report.peer, report.socket);
   reason_.clear();
   host_.events.add({"session_up", tunnel_, report.peer, report.address});
@@ -341,10 +346,12 @@ void NativeWorker::on_heartbeat(const worker::Report& report) {
       if (!sessions_.contains(peer)) path.session_down(true, heard_);
   }
   dropped_ = report.dropped;
+  waiting_bytes_ = report.waiting_bytes;
   for (const worker::SessionReport& said : report.sessions) {
     const auto found = sessions_.find(said.peer);
     if (found == sessions_.end()) continue;
     found->second = said;
+    probes_[said.peer].observe(said.probes, said.rtt_us);
     PathHealth& path = this->path(said.peer);
     const TunnelHealth before = path.health();
     const bool own_before = path.own_verdict();

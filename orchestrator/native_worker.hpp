@@ -26,6 +26,7 @@ class NativeWorker final : public TunnelWorker {
   std::vector<int> queues() const override;
   void drop_carrier() override;
   std::map<std::string, std::uint64_t> dropped() const override { return dropped_; }
+  std::uint64_t waiting_bytes() const override { return waiting_bytes_; }
   TunnelHealth health(const std::string& peer) const override;
 
  private:
@@ -48,6 +49,7 @@ class NativeWorker final : public TunnelWorker {
   std::unique_ptr<WorkerLink> link_;
   std::vector<routing::Fd> queues_;
   std::map<std::string, std::uint64_t> dropped_;
+  std::uint64_t waiting_bytes_ = 0;
   std::string trouble_;  // of its database
   Clock::time_point heard_{};
   std::optional<Activity> when_suspected_;  // it has been quiet for a while

@@ -67,6 +67,8 @@ class PathHealth {
   bool own_verdict() const;
   /// Nothing is known that could be told.
   bool undecided() const;
+  /// It is not our end that finds the path bad: the session is gone, or the peer's word is.
+  bool blames_peer() const { return !connected_ || told_down_; }
   Drain peer_drain() const { return peer_drain_; }
   const std::string& reason() const { return reason_; }
   time_point since() const { return since_; }

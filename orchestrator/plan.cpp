@@ -211,6 +211,17 @@ void plan_worker_removals(const Desired& desired, const Observed& observed, Plan
       plan.steps.push_back(WorkerStep{WorkerRef{tunnel, worker.digest, ""}, std::nullopt});
 }
 
+/// Whether it can be served there is found by doing it, and traffic does not wait for that.
+void plan_page(const Desired& desired, const Observed& observed, Plan& plan) {
+  if (desired.metrics && desired.metrics != observed.page)
+    plan.steps.push_back(PageStep{observed.page, desired.metrics});
+}
+
+void plan_page_removal(const Desired& desired, const Observed& observed, Plan& plan) {
+  if (!desired.metrics && observed.page)
+    plan.steps.push_back(PageStep{observed.page, std::nullopt});
+}
+
 }  // namespace
 
 bool is_our_alias(const std::string& alias) {
@@ -260,9 +271,11 @@ Plan make_plan(const Desired& desired, const Observed& observed, const HealthTab
   plan_addresses(desired, observed, plan);
   plan_nft_table(desired, observed, plan);
   plan_workers(desired, observed, plan);
+  plan_page(desired, observed, plan);
   std::ranges::move(carriage.additions, std::back_inserter(plan.steps));
 
   std::ranges::move(carriage.removals, std::back_inserter(plan.steps));
+  plan_page_removal(desired, observed, plan);
   plan_worker_removals(desired, observed, plan);
   plan_nft_table_removal(desired, observed, plan);
   plan_address_removals(desired, observed, plan);
@@ -316,6 +329,10 @@ void record_change(Observed& observed, const AddressStep& step) {
 
 void record_change(Observed& observed, const NftTableStep& step) {
   observed.nft_table = step.after;
+}
+
+void record_change(Observed& observed, const PageStep& step) {
+  observed.page = step.after;
 }
 
 void record_change(Observed& observed, const WorkerStep& step) {

@@ -41,6 +41,7 @@ struct Observed {
   bool foreign_nft_table = false;       // of our table's name
   std::vector<std::string> ra_devices;  // not ours; with a default route from router advertisements
   std::map<std::string, ObservedWorker> workers;  // by tunnel
+  std::optional<SocketAddress> page;              // where it is served, or is tried to be
 };
 
 struct Plan {

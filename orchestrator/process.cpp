@@ -39,27 +39,28 @@ bool pass_on(int fd, int as) {
 }
 
 constexpr int inherited_socket = 3;
+static_assert(inherited_socket == worker::control_fd);
 
 /// Runs in the child between fork and exec. posix::bind_fd of Boost 1.81 misses a return, so the
 /// control socket is put in place here.
 struct WorkerSetup {
-  int control;
-  std::uint32_t user;
+  int socket;
+  std::uint32_t user, group;
 
   template <class Launcher>
   boost::system::error_code on_setup(Launcher& launcher, const boost::filesystem::path&,
                                      const char* const*&) {
-    launcher.fd_whitelist.push_back(worker::control_fd);
+    launcher.fd_whitelist.push_back(inherited_socket);
     return {};
   }
 
   template <class Launcher>
   boost::system::error_code on_exec_setup(Launcher&, const boost::filesystem::path&,
                                           const char* const*&) {
-    const bool ok = pass_on(control, worker::control_fd) && ::setgroups(0, nullptr) == 0 &&
-                    ::setresgid(user, user, user) == 0 && ::setresuid(user, user, user) == 0 &&
+    const bool ok = pass_on(socket, inherited_socket) && ::setgroups(0, nullptr) == 0 &&
+                    ::setresgid(group, group, group) == 0 && ::setresuid(user, user, user) == 0 &&
                     ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && ::setsid() >= 0 &&
-                    close_others_on_exec(worker::control_fd + 1);
+                    close_others_on_exec(inherited_socket + 1);
     return ok ? boost::system::error_code{}
               : boost::system::error_code(errno, boost::system::system_category());
   }
@@ -207,11 +208,23 @@ std::optional<ProcessId> ProcessId::parse(const std::string& text) {
 }
 
 Process launch_worker(const boost::asio::any_io_executor& executor,
-                      const std::filesystem::path& executable, std::uint32_t user, int control) {
+                      const std::filesystem::path& executable, std::uint32_t user, int control,
+                      int errors) {
   boost::system::error_code error;
   auto child =
-      launched(executor, error, executable, {}, process_v2::process_stdio{nullptr, nullptr, {}},
-               WorkerSetup{control, user});
+      launched(executor, error, executable, {}, process_v2::process_stdio{nullptr, nullptr, errors},
+               WorkerSetup{control, user, user});
+  return watched(child, error, executable);
+}
+
+Process launch_web(const boost::asio::any_io_executor& executor,
+                   const std::filesystem::path& executable,
+                   const std::filesystem::path& control_socket, std::uint32_t user,
+                   std::uint32_t group, int listening) {
+  boost::system::error_code error;
+  auto child = launched(executor, error, executable, {control_socket.string()},
+                        process_v2::process_stdio{nullptr, nullptr, {}},
+                        WorkerSetup{listening, user, group});
   return watched(child, error, executable);
 }
 
@@ -237,10 +250,11 @@ Process launch_foreign(const boost::asio::any_io_executor& executor,
   for (const std::string& variable : program.environment)
     setup.environment.push_back(variable.c_str());
   setup.environment.push_back(nullptr);
+  const int errors = program.errors >= 0 ? program.errors : program.output;
   boost::system::error_code error;
   auto child = launched(executor, error, executable,
                         std::vector<std::string>(program.argv.begin() + 1, program.argv.end()),
-                        process_v2::process_stdio{nullptr, program.output, program.output}, setup);
+                        process_v2::process_stdio{nullptr, program.output, errors}, setup);
   return watched(child, error, executable);
 }
 

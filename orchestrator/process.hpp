@@ -29,10 +29,18 @@ struct Process {
   routing::Fd pidfd;  // readable when the process has ended (pidfd_open(2))
 };
 
-/// Runs `executable` as uid and gid `user` with `control` as its fd 3 and nothing else inherited
-/// but stderr. Throws std::system_error: "cannot start …".
+/// Runs `executable` as uid and gid `user` with `control` as its fd 3 and `errors` as its stderr,
+/// and nothing else inherited. Throws std::system_error: "cannot start …".
 Process launch_worker(const boost::asio::any_io_executor& executor,
-                      const std::filesystem::path& executable, std::uint32_t user, int control);
+                      const std::filesystem::path& executable, std::uint32_t user, int control,
+                      int errors);
+
+/// Runs tunorch-web as that user, of the group that may ask at the control socket, with a listening
+/// TCP socket as its fd 3. Throws as above.
+Process launch_web(const boost::asio::any_io_executor& executor,
+                   const std::filesystem::path& executable,
+                   const std::filesystem::path& control_socket, std::uint32_t user,
+                   std::uint32_t group, int listening);
 
 /// A program of somebody else's.
 struct ForeignProgram {
@@ -42,6 +50,7 @@ struct ForeignProgram {
   std::uint32_t user = 0;                // uid and gid; 0: root
   int output = -1;                       // for what it prints
   int socket = -1;                       // its fd 3; -1: none
+  int errors = -1;                       // for what it prints to stderr; -1: as output
 };
 
 /// Runs it; as another user it keeps CAP_NET_ADMIN, CAP_NET_RAW and CAP_NET_BIND_SERVICE. Throws

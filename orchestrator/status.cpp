@@ -1,12 +1,13 @@
 #include "orchestrator/status.hpp"
 
-#include <fmt/chrono.h>
-#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
 
 #include "orchestrator/confinement.hpp"
+#include "orchestrator/events.hpp"
+#include "orchestrator/utc.hpp"
+#include "version.hpp"
 
 namespace tunorch {
 namespace {
@@ -29,8 +30,18 @@ const char* to_string(Drain drain) {
   return drain == Drain::none ? "no" : drain == Drain::draining ? "draining" : "drained";
 }
 
+void add_counters(json& to, const worker::SessionReport& session) {
+  to["tx_bytes"] = session.tx_bytes;
+  to["rx_bytes"] = session.rx_bytes;
+  to["tx_packets"] = session.tx_packets;
+  to["rx_packets"] = session.rx_packets;
+  to["retransmits"] = session.retransmits;
+  to["cwnd_segments"] = session.cwnd_segments;
+  to["queued_bytes"] = session.queued_bytes;
+}
+
 json tunnel_status(const DesiredTunnel& tunnel, const TunnelWorker& worker, Health health,
-                   Drain drain) {
+                   Drain drain, bool histograms) {
   std::uint64_t tx = 0, rx = 0;
   std::uint32_t rtt = 0;
   json sessions = json::object();
@@ -41,8 +52,14 @@ json tunnel_status(const DesiredTunnel& tunnel, const TunnelWorker& worker, Heal
     const auto socket = worker.sockets().find(peer);
     sessions[peer] = {{"address", session.address},
                       {"rtt_us", session.rtt_us},
-                      {"streams", session.streams},
+                      {"streams", std::max(session.streams, 1)},
                       {"live_streams", session.live_streams}};
+    // A counter that shows as 0 for a moment would be taken for one that began anew.
+    if (session.streams > 0) add_counters(sessions[peer], session);
+    if (const auto probes = worker.probes().find(peer); probes != worker.probes().end()) {
+      sessions[peer].update(probes->second.to_json());
+      if (histograms) sessions[peer]["rtt_seconds"] = probes->second.rtt_seconds().to_json();
+    }
     if (const auto path = worker.paths().find(peer); path != worker.paths().end())
       sessions[peer]["mtu"] =
           path->second.health().mtu != 0 ? path->second.health().mtu : tunnel.tun.mtu;
@@ -66,7 +83,14 @@ json tunnel_status(const DesiredTunnel& tunnel, const TunnelWorker& worker, Heal
           {"restarts", worker.lifecycle().restarts()},
           {"sessions", sessions},
           {"reason", worker.reason()},
-          {"dropped", worker.dropped()}};
+          {"dropped", worker.dropped()},
+          {"waiting_bytes", worker.waiting_bytes()}};
+}
+
+json names_of(const std::map<std::string, unsigned>& weights) {
+  json names = json::array();
+  for (const auto& [tunnel, weight] : weights) names.push_back(tunnel);
+  return names;
 }
 
 /// up: every tunnel carries traffic, for every peer that is there at all.
@@ -83,19 +107,24 @@ std::string bundle_state(const json& tunnels, const json& peers, std::size_t liv
 }  // namespace
 
 json make_status(const Standing& standing) {
-  const auto& [desired, observed, node, workers, drains, packets, problem, conflicts] = standing;
-  json status{{"cluster", desired.cluster}, {"node", node}, {"bundles", json::array()}};
+  const auto& [desired, observed, node, workers, drains, packets, problem, conflicts, events, tally,
+               web, histograms, started] = standing;
+  json status{{"cluster", desired.cluster}, {"node", node},     {"bundles", json::array()},
+              {"time", utc_now()},          {"events", events}, {"version", TUNORCH_VERSION}};
+  status.update(tally.to_json());
   if (!problem.empty()) status["problem"] = problem;
-  status["daemon"] = {{"pid", ::getpid()}, {"confinement", confinement_status(::getpid())}};
+  if (!web.is_null()) status["web"] = web;
+  status["daemon"] = {
+      {"pid", ::getpid()}, {"started", started}, {"confinement", confinement_status(::getpid())}};
   if (desired.certificate_ends) {
     const auto now = PkiTime::clock::now();
-    status["certificate"] = {
-        {"expires", fmt::format("{:%FT%TZ}", fmt::gmtime(PkiTime::clock::to_time_t(
-                                                 desired.certificate_ends->first())))},
-        {"warning", expiry_words(node, *desired.certificate_ends, now)}};
+    status["certificate"] = {{"node", utc_seconds(desired.certificate_ends->node)},
+                             {"ca", utc_seconds(desired.certificate_ends->ca)},
+                             {"expires", utc_seconds(desired.certificate_ends->first())},
+                             {"warning", expiry_words(node, *desired.certificate_ends, now)}};
   }
   if (!conflicts.empty()) status["conflicts"] = conflicts;
-  const auto carry = carrying(desired, observed.carriage);
+  const auto carry = weights(desired, observed.carriage);
   for (const DesiredBundle& bundle : desired.bundles) {
     json tunnels = json::array(), peers = json::array();
     std::size_t live = 0;
@@ -103,8 +132,8 @@ json make_status(const Standing& standing) {
       const TunnelWorker& worker = *workers.at(name);
       const Health health = tunnel_health(worker, bundle.peers);
       if (health == Health::up) ++live;
-      tunnels.push_back(
-          tunnel_status(*desired.find_tunnel(name), worker, health, drains.state(name)));
+      tunnels.push_back(tunnel_status(*desired.find_tunnel(name), worker, health,
+                                      drains.state(name), histograms));
     }
     for (const std::string& peer : bundle.peers) {
       json up = json::array();
@@ -122,7 +151,8 @@ json make_status(const Standing& standing) {
            {"live_tunnels", up},
            {"device_probes", probes},
            {"nexthop_packets", counted == packets.end() ? json::object() : json(counted->second)},
-           {"carrying", carriers == carry.end() ? json::array() : json(carriers->second)},
+           {"carrying", carriers == carry.end() ? json::array() : names_of(carriers->second)},
+           {"weights", carriers == carry.end() ? json::object() : json(carriers->second)},
            {"mechanism", mechanism_text(*desired.find_group(peer), observed.abilities)}});
     }
     status["bundles"].push_back({{"name", bundle.name},

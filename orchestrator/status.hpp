@@ -25,6 +25,11 @@ struct Standing {
   std::map<std::string, std::map<std::string, std::uint64_t>> packets;
   const std::string& problem;                 // why what was applied is not in force; empty: it is
   const std::vector<std::string>& conflicts;  // what is in the way of parts of it
+  const std::map<std::string, std::uint64_t>& events;  // how many of each kind there were
+  const Tally& tally;
+  nlohmann::json web;          // WebProcess::status()
+  bool histograms;             // of round trips too: most of the text where there are many peers
+  const std::string& started;  // when the daemon was
 };
 
 nlohmann::json make_status(const Standing& standing);

@@ -58,7 +58,9 @@ std::string tunnel_table(const Terminal& terminal, const json& tunnels) {
          {tunnel.at("pid") == 0 ? "-" : std::to_string(tunnel.at("pid").get<int>())},
          state_cell(tunnel.at("drain") == "no" ? tunnel.at("health") : tunnel.at("drain")),
          {std::to_string(tunnel.at("weight").get<unsigned>())},
-         {fmt::format("{:.2f} ms", tunnel.at("rtt_us").get<double>() / 1000)},
+         {tunnel.at("rtt_us") == 0
+              ? "-"
+              : fmt::format("{:.2f} ms", tunnel.at("rtt_us").get<double>() / 1000)},
          {bytes_text(tunnel.at("tx_bytes"))},
          {bytes_text(tunnel.at("rx_bytes"))},
          {std::to_string(tunnel.at("restarts").get<int>())},
@@ -76,6 +78,15 @@ std::string peer_line(const Terminal& terminal, const json& peer) {
 }
 
 }  // namespace
+
+std::string page_text(const json& web) {
+  const std::string listen = web.at("listen");
+  if (const std::string reason = web.at("reason"); !reason.empty())
+    return "no page and no metrics: " + reason;
+  const bool loopback = listen.starts_with("127.") || listen.starts_with("[::1]");
+  return "page and metrics: http://" + listen + "/" +
+         (loopback ? "" : " (without a password: whoever can connect can look)");
+}
 
 std::string status_text(const Terminal& terminal, const json& status) {
   if (status.contains("problem"))
@@ -100,7 +111,12 @@ std::string status_text(const Terminal& terminal, const json& status) {
     text += tunnel_table(terminal, bundle.at("tunnels"));
     for (const json& peer : bundle.at("peers")) text += peer_line(terminal, peer);
   }
-  return text + "\n" + confinement_lines(status);
+  text += "\n";
+  if (status.contains("web")) {
+    const Tone tone = status["web"]["reason"] == "" ? Tone::plain : Tone::warning;
+    text += toned(terminal, tone, page_text(status["web"])) + "\n";
+  }
+  return text + confinement_lines(status);
 }
 
 }  // namespace tunorch

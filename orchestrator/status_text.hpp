@@ -10,4 +10,7 @@ namespace tunorch {
 
 std::string status_text(const Terminal& terminal, const nlohmann::json& status);
 
+/// Where the page of a status's "web" is, or why it is not.
+std::string page_text(const nlohmann::json& web);
+
 }  // namespace tunorch

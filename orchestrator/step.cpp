@@ -20,6 +20,9 @@ std::string text(const routing::NftTable& table) {
 std::string text(const WorkerRef& worker) {
   return worker.text;
 }
+std::string text(const SocketAddress& address) {
+  return address.text();
+}
 std::string text(const routing::NexthopObject& nexthop) {
   return fmt::format("dev {}", nexthop.dev);
 }
@@ -47,6 +50,9 @@ std::string name(const routing::NftTable&) {
 }
 std::string name(const WorkerRef& worker) {
   return "worker " + worker.tunnel;
+}
+std::string name(const SocketAddress&) {
+  return "page and metrics";
 }
 std::string name(const routing::NexthopObject& nexthop) {
   return fmt::format("nexthop {}", nexthop.id);

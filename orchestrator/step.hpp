@@ -7,6 +7,7 @@
 #include <variant>
 #include <vector>
 
+#include "orchestrator/cluster.hpp"
 #include "routing/link.hpp"
 #include "routing/nexthop.hpp"
 #include "routing/nft.hpp"
@@ -46,12 +47,14 @@ using TunStep = Change<routing::Tun>;
 using AddressStep = Change<routing::Address>;
 using NftTableStep = Change<routing::NftTable>;
 using WorkerStep = Change<WorkerRef>;
+/// Where metrics and the page are served: tunorch-web.
+using PageStep = Change<SocketAddress>;
 using NexthopStep = Change<routing::NexthopObject>;
 using GroupStep = Change<routing::NexthopGroup>;
 using RouteStep = Change<routing::Route>;
 using RuleStep = Change<routing::Rule>;
-using Step = std::variant<SysctlStep, TunStep, AddressStep, NftTableStep, WorkerStep, NexthopStep,
-                          GroupStep, RouteStep, RuleStep>;
+using Step = std::variant<SysctlStep, TunStep, AddressStep, NftTableStep, WorkerStep, PageStep,
+                          NexthopStep, GroupStep, RouteStep, RuleStep>;
 
 /// One line, as a diff: "+ tun backbone-0 mtu 1500 …", "~ …: old -> new", "- …".
 std::string describe(const Step& step);

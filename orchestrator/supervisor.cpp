@@ -8,6 +8,7 @@
 
 #include "orchestrator/busy.hpp"
 #include "orchestrator/config.hpp"
+#include "orchestrator/daemon_log.hpp"
 #include "orchestrator/database_files.hpp"
 #include "orchestrator/engine_command.hpp"
 #include "orchestrator/engine_openvpn.hpp"
@@ -57,8 +58,9 @@ std::map<std::string, std::string> read_all(const std::map<std::string, std::str
 }  // namespace
 
 Supervisor::Supervisor(boost::asio::io_context& io, Paths paths,
-                       std::filesystem::path worker_executable)
+                       std::filesystem::path worker_executable, LogRing& log)
     : io_(io),
+      log_(log),
       host_{io, std::move(paths), std::move(worker_executable), events_,
             [this](const std::string& device) { return activity_of(device); }},
       journal_(host_.paths.journal()),
@@ -141,6 +143,7 @@ void Supervisor::resume() {
   watch_kernel();
   probe_.emplace(io_);
   adopt_workers(wanted);
+  if (!load_problem_.empty()) web_.want(without_keys.metrics);  // it tells of that
   check();
   if (wanted.cluster.empty()) return;
   desired_ = std::move(wanted);
@@ -171,6 +174,7 @@ void Supervisor::load_again() {
 }
 
 void Supervisor::adopt_workers(const Desired& desired) {
+  web_.adopt();
   for (const std::filesystem::path& file : worker_files(host_.paths, {".process"})) {
     const std::string tunnel = file.stem();
     const auto process = ProcessFile::parse(read_text(file).value_or(""));
@@ -233,6 +237,8 @@ void Supervisor::finish_down() {
   over_ = true;
   if (monitor_watch_) monitor_watch_->cancel();
   if (probe_) probe_->stop();
+  events_.unfollow_all();  // they would be waited for
+  log_.unfollow_all();
   watchdog_.reset();
   on_down();
   if (down_->problems.empty()) journal_.discard();
@@ -246,6 +252,8 @@ void Supervisor::remove_files() {
   forget_applied(host_.paths);
   std::error_code ignored;
   std::filesystem::remove(host_.paths.log(), ignored);
+  remove_whole(host_.paths.web_process());
+  std::filesystem::remove(put_aside(host_.paths.log()), ignored);
   // No worker lives any more, so what is left there is of workers that died without a daemon.
   for (const auto& file : worker_files(host_.paths, {".sock", ".process", ".new", ".log"}))
     std::filesystem::remove(file, ignored);
@@ -315,23 +323,6 @@ Observed Supervisor::observe(const Desired& desired) {
   Observed observed = kernel_->observe(desired);
   note_workers(observed);
   return observed;
-}
-
-void Supervisor::note_workers(Observed& observed) const {
-  observed.workers.clear();
-  for (const auto& [tunnel, one] : workers_) observed.workers[tunnel] = one->observed();
-}
-
-HealthTable Supervisor::health() const {
-  HealthTable table;
-  for (const DesiredGroup& group : desired_.groups)
-    for (const DesiredMember& member : group.members)
-      if (const auto found = workers_.find(member.tunnel); found != workers_.end()) {
-        TunnelHealth health = found->second->health(group.peer);
-        health.drain = std::max(health.drain, drains_.state(member.tunnel));
-        table[group.peer][member.tunnel] = health;
-      }
-  return table;
 }
 
 /// Everything that happens ends here. Routes first: they are what traffic waits for. The observed
@@ -428,6 +419,11 @@ void Supervisor::report_moves(const std::vector<Step>& steps, Clock::time_point 
       events_.add({kind, tunnel, one ? *peers.begin() : "", cause, took.count()});
     }
   };
+  for (const auto& [tunnel, peers] : out)
+    if (const auto found = workers_.find(tunnel); found != workers_.end())
+      tally_.failover(drains_.state(tunnel) != Drain::none ? Outage::drain
+                                                           : found->second->outage(*peers.begin()),
+                      took.count() / 1000);
   add("tunnel_out", out);
   add("tunnel_in", in);
 }
@@ -437,6 +433,8 @@ void Supervisor::perform(const Desired& desired, const Step& step) {
   try {
     if (const auto* change = std::get_if<WorkerStep>(&step))
       perform_worker(desired, *change);
+    else if (const auto* page = std::get_if<PageStep>(&step))
+      web_.want(page->after);
     else
       kernel_->perform(step);
   } catch (const std::exception& error) {

@@ -24,18 +24,22 @@
 #include "orchestrator/files.hpp"
 #include "orchestrator/journal.hpp"
 #include "orchestrator/kernel.hpp"
+#include "orchestrator/log_ring.hpp"
 #include "orchestrator/peer_talk.hpp"
 #include "orchestrator/pki.hpp"
 #include "orchestrator/plan.hpp"
 #include "orchestrator/tunnel_worker.hpp"
 #include "orchestrator/watchdog.hpp"
+#include "orchestrator/web_process.hpp"
 #include "routing/netlink_monitor.hpp"
 
 namespace tunorch {
 
 class Supervisor final : public TunnelWorker::Owner {
  public:
-  Supervisor(boost::asio::io_context& io, Paths paths, std::filesystem::path worker_executable);
+  /// `log` is the daemon's, which outlives it.
+  Supervisor(boost::asio::io_context& io, Paths paths, std::filesystem::path worker_executable,
+             LogRing& log);
 
   /// Adopts what lives and loads the last applied file, then brings the one to the other.
   void resume();
@@ -109,8 +113,9 @@ class Supervisor final : public TunnelWorker::Owner {
     nlohmann::json ours;
     std::shared_ptr<boost::asio::steady_timer> timer;
   };
-  void handle_status(const Client& client);
+  void handle_status(const nlohmann::json& request, const Client& client);
   void handle_events(const nlohmann::json& request, const Client& client);
+  void handle_logs(const nlohmann::json& request, const Client& client);
   void handle_drain(const nlohmann::json& request, const Client& client);
   void handle_undrain(const nlohmann::json& request, const Client& client);
   void handle_restart(const nlohmann::json& request, const Client& client);
@@ -154,7 +159,10 @@ class Supervisor final : public TunnelWorker::Owner {
   void check();
 
   boost::asio::io_context& io_;
+  const std::string started_ = utc_now();
+  LogRing& log_;
   EventLog events_;
+  Tally tally_;
   WorkerHost host_;
   Journal journal_;
   std::optional<Watchdog> watchdog_;
@@ -173,6 +181,7 @@ class Supervisor final : public TunnelWorker::Owner {
   std::map<std::string, std::set<std::string>> carried_;  // by peer, as of the last tick
   Drains drains_;
   PeerTalk talk_;
+  WebProcess web_{host_};
   std::vector<WaitingApply> waiting_;
   std::vector<WaitingDrain> waiting_drains_;
   std::optional<Restart> restart_;

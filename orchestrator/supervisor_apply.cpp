@@ -50,7 +50,13 @@ void Supervisor::handle_apply(const json& request, const Client& client) {
   waiting.wait_peers = request.value("wait_peers", false);
   for (const auto& [tunnel, one] : workers_)
     for (const auto& [peer, session] : one->sessions()) waiting.lived.insert({tunnel, peer});
-  apply(applied, wanted, [&](const std::string& step) { client->send({{"step", step}}); });
+  try {
+    apply(applied, wanted, [&](const std::string& step) { client->send({{"step", step}}); });
+    tally_.applied(true);
+  } catch (...) {
+    tally_.applied(false);
+    throw;
+  }
   await_confirmation();
   wait_for_health(std::move(waiting));
 }
@@ -163,7 +169,7 @@ void Supervisor::answer_waiting() {
       ++waiting;
       continue;
     }
-    json answer{{"done", left.empty()}, {"missing", left}};
+    json answer{{"done", left.empty()}, {"missing", left}, {"web", web_.status()}};
     if (applied_ && applied_->unconfirmed)
       answer["confirm_within_ms"] =
           std::chrono::duration_cast<milliseconds>(applied_->confirm_by - system_clock::now())

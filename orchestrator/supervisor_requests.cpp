@@ -28,8 +28,9 @@ void Supervisor::handle(const json& request, const Client& client) {
     if (op == "plan") return handle_plan(request, client);
     if (op == "confirm") return handle_confirm(client);
     if (op == "revert") return handle_revert(client);
-    if (op == "status") return handle_status(client);
+    if (op == "status") return handle_status(request, client);
     if (op == "events") return handle_events(request, client);
+    if (op == "logs") return handle_logs(request, client);
     if (op == "drain") return handle_drain(request, client);
     if (op == "undrain") return handle_undrain(request, client);
     if (op == "restart") return handle_restart(request, client);
@@ -50,7 +51,7 @@ void Supervisor::handle(const json& request, const Client& client) {
   }
 }
 
-void Supervisor::handle_status(const Client& client) {
+void Supervisor::handle_status(const json& request, const Client& client) {
   std::map<std::string, std::map<std::string, std::uint64_t>> packets;
   std::map<std::uint32_t, std::string> tunnel_of;
   for (const DesiredTunnel& tunnel : desired_.tunnels) tunnel_of[tunnel.nexthop_id] = tunnel.name;
@@ -61,13 +62,35 @@ void Supervisor::handle_status(const Client& client) {
           for (const auto& [id, count] : kernel_->netlink().group_packets(now.id))
             packets[group.peer][tunnel_of[id]] = count;
   client->send(make_status({desired_, observed_, host_.paths.node, workers_, drains_,
-                            std::move(packets), load_problem_, conflicts_}));
+                            std::move(packets), load_problem_, conflicts_, events_.counts(), tally_,
+                            web_.status(), request.value("histograms", false), started_}));
 }
 
 void Supervisor::handle_events(const json& request, const Client& client) {
   for (const json& event : events_.recent()) client->send(event);
-  if (request.value("follow", false))
-    events_.follow([client](const json& event) { return client->send(event); });
+  if (!request.value("follow", false)) return;
+  const auto number = events_.follow([client](const json& event) { return client->send(event); });
+  client->watch_for_end([this, number] { events_.unfollow(number); });
+}
+
+void Supervisor::handle_logs(const json& request, const Client& client) {
+  const std::string tunnel = request.value("tunnel", "");
+  if (!tunnel.empty() && !desired_.find_tunnel(tunnel)) {
+    std::string names;
+    for (const DesiredTunnel& one : desired_.tunnels)
+      names += (names.empty() ? "" : ", ") + one.name;
+    throw std::runtime_error("there is no tunnel '" + tunnel + "' here: " +
+                             (names.empty() ? "nothing is applied" : "there are " + names));
+  }
+  const auto lines = request.value("lines", std::size_t{0});
+  for (const LogLine& line : log_.last(tunnel, lines)) client->send(to_json(line));
+  if (!request.value("follow", false)) {
+    client->send({{"done", true}});
+    return;
+  }
+  const auto number =
+      log_.follow(tunnel, [client](const LogLine& line) { return client->send(to_json(line)); });
+  client->watch_for_end([this, number] { log_.unfollow(number); });
 }
 
 // ---- drains ----

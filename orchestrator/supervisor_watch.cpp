@@ -23,6 +23,24 @@ constexpr std::chrono::hours warning_interval{24};
 
 }  // namespace
 
+void Supervisor::note_workers(Observed& observed) const {
+  observed.workers.clear();
+  for (const auto& [tunnel, one] : workers_) observed.workers[tunnel] = one->observed();
+  observed.page = web_.wanted();
+}
+
+HealthTable Supervisor::health() const {
+  HealthTable table;
+  for (const DesiredGroup& group : desired_.groups)
+    for (const DesiredMember& member : group.members)
+      if (const auto found = workers_.find(member.tunnel); found != workers_.end()) {
+        TunnelHealth health = found->second->health(group.peer);
+        health.drain = std::max(health.drain, drains_.state(member.tunnel));
+        table[group.peer][member.tunnel] = health;
+      }
+  return table;
+}
+
 void Supervisor::peer_told(const std::string& peer, const worker::StateWord& word) {
   if (!word.note.empty()) return heed_note(peer, word.note);
   if (!talk_.is_news(peer, word)) return;

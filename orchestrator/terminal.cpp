@@ -101,22 +101,35 @@ std::string cut(std::string_view utf8, std::size_t columns) {
   return std::string(utf8.substr(0, offset_of(utf8, columns - 1))) + "…";
 }
 
-std::string table(const Terminal& terminal, const std::vector<Column>& columns,
-                  const std::vector<std::vector<Cell>>& rows) {
+std::vector<std::vector<Cell>> table_lines(const Terminal& terminal,
+                                           const std::vector<Column>& columns,
+                                           const std::vector<std::vector<Cell>>& rows) {
   const Layout layout = layout_of(terminal, columns, rows);
   const auto line = [&](const auto& cell_of) {
-    std::string text;
+    std::vector<Cell> cells;
     for (std::size_t i = 0; i < layout.shown.size(); ++i) {
       const Cell cell = cell_of(layout.shown[i]);
-      const bool last = i + 1 == layout.shown.size();
-      const std::string fitting = cut(cell.text, layout.widths[i]);
-      const std::string spaces = last ? "" : padded("", layout.widths[i] - width(fitting) + gap);
-      text += toned(terminal, cell.tone, fitting) + spaces;
+      cells.push_back({cut(cell.text, layout.widths[i]), cell.tone});
+      if (i + 1 < layout.shown.size())
+        cells.push_back({padded("", layout.widths[i] - width(cells.back().text) + gap)});
     }
-    return text.substr(0, text.find_last_not_of(' ') + 1) + "\n";
+    return cells;
   };
-  std::string text = line([&](std::size_t i) { return Cell{columns[i].title, Tone::heading}; });
-  for (const auto& row : rows) text += line([&](std::size_t i) { return row[i]; });
+  std::vector<std::vector<Cell>> lines{line([&](std::size_t i) {
+    return Cell{columns[i].title, Tone::heading};
+  })};
+  for (const auto& row : rows) lines.push_back(line([&](std::size_t i) { return row[i]; }));
+  return lines;
+}
+
+std::string table(const Terminal& terminal, const std::vector<Column>& columns,
+                  const std::vector<std::vector<Cell>>& rows) {
+  std::string text;
+  for (const auto& cells : table_lines(terminal, columns, rows)) {
+    std::string line;
+    for (const Cell& cell : cells) line += toned(terminal, cell.tone, cell.text);
+    text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
+  }
   return text;
 }
 

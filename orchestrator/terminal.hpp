@@ -44,6 +44,11 @@ struct Column {
 std::string table(const Terminal& terminal, const std::vector<Column>& columns,
                   const std::vector<std::vector<Cell>>& rows);
 
+/// The same line by line, the titles first: cells and the spaces between them.
+std::vector<std::vector<Cell>> table_lines(const Terminal& terminal,
+                                           const std::vector<Column>& columns,
+                                           const std::vector<std::vector<Cell>>& rows);
+
 /// A whole screen anew over the one before: from the top, cut at the terminal's last line.
 std::string screen(const Terminal& terminal, std::string_view text);
 

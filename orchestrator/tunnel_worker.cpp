@@ -13,6 +13,7 @@ namespace {
 using std::chrono::seconds;
 
 constexpr seconds stop_limit{3};
+constexpr std::size_t max_words = 300;
 
 double jitter() {
   static std::mt19937 engine{std::random_device{}()};
@@ -42,6 +43,7 @@ TunnelWorker::TunnelWorker(WorkerHost& host, std::string tunnel, Owner& owner)
     : host_(host),
       tunnel_(std::move(tunnel)),
       owner_(owner),
+      output_(tunnel_, host_.paths.worker_log(tunnel_)),
       due_timer_(host.io),
       kill_timer_(host.io) {}
 
@@ -90,6 +92,7 @@ void TunnelWorker::start(const DesiredTunnel& wanted) {
 
 void TunnelWorker::launched(Process process, const std::string& digest) {
   process_ = std::move(process);
+  hung_ = false;
   serves(digest);
 }
 
@@ -126,6 +129,7 @@ bool TunnelWorker::adopt() {
   if (!file) return false;
   process_ = adopt_process(file->id);
   digest_ = file->digest;
+  output_.resume(process_ ? 0 : WorkerOutput::last_bytes);
   if (!process_ || !reach()) {
     if (process_) kill_process(*process_);
     forget_process();
@@ -144,8 +148,9 @@ void TunnelWorker::watch_exit() {
   const int copy = ::fcntl(process_->pidfd.get(), F_DUPFD_CLOEXEC, 0);
   exit_watch_.emplace(host_.io, copy);
   exit_watch_->async_wait(boost::asio::posix::stream_descriptor::wait_read,
-                          [this](const boost::system::error_code& error) {
-                            if (!error) exited();
+                          [this, pid = pid()](const boost::system::error_code& error) {
+                            // It may have been queued when another took that one's place.
+                            if (!error && pid == this->pid()) exited();
                           });
 }
 
@@ -186,13 +191,19 @@ void TunnelWorker::forget_process() {
   std::error_code ignored;
   std::filesystem::remove(host_.paths.worker_process(tunnel_), ignored);
   forget();
+  output_.finish();
+}
+
+std::string TunnelWorker::last_words(const std::string&) {
+  const std::vector<std::string> lines = output_.last_lines();
+  return lines.empty() ? "" : lines.back().substr(0, max_words);
 }
 
 /// Killed first: it must not wake and send what another worker is about to send.
 void TunnelWorker::hangs(const std::string& how) {
   host_.events.add({"worker_hangs", tunnel_, "", how});
   reason_ = "it hung: " + how;
-  killed_ = true;
+  killed_ = hung_ = true;
   kill_process(*process_);
 }
 
@@ -207,12 +218,24 @@ void TunnelWorker::check(Clock::time_point now, bool forgive) {
   }
   if (changed) owner_.changed(*this);
   if (process_ && !killed_) watch(now, forgive);
+  output_.pass_on(now);
+  // While it starts, the line that says it is ready may be anywhere in it.
+  if (lifecycle_.state() != WorkerState::starting) output_.trim();
 }
 
 TunnelHealth TunnelWorker::health(const std::string& peer) const {
   const auto found = paths_.find(peer);
   if (lifecycle_.alive() && found != paths_.end()) return found->second.health();
   return {Health::down, false};
+}
+
+Outage TunnelWorker::outage(const std::string& peer) const {
+  if (hung_) return Outage::worker_hangs;
+  const WorkerState state = lifecycle_.state();
+  if (state == WorkerState::stopping || state == WorkerState::stopped) return Outage::other;
+  if (!lifecycle_.alive()) return Outage::worker_ended;
+  const auto found = paths_.find(peer);
+  return found == paths_.end() || found->second.blames_peer() ? Outage::peer : Outage::path;
 }
 
 std::string TunnelWorker::reason() const {

@@ -19,6 +19,8 @@
 #include "orchestrator/path_health.hpp"
 #include "orchestrator/plan.hpp"
 #include "orchestrator/process.hpp"
+#include "orchestrator/tally.hpp"
+#include "orchestrator/worker_output.hpp"
 #include "routing/link.hpp"
 
 namespace tunorch {
@@ -112,6 +114,12 @@ class TunnelWorker {
   /// What the kernel made of their outer sockets' settings, by peer.
   const std::map<std::string, worker::SocketReport>& sockets() const { return sockets_; }
   pid_t pid() const { return process_ ? process_->id.pid : 0; }
+  /// What was seen of PINGs or echoes, by peer, since the daemon knows this worker.
+  const std::map<std::string, ProbeTally>& probes() const { return probes_; }
+  /// Of a tunnel that does not carry to this peer any more.
+  Outage outage(const std::string& peer) const;
+  /// In bytes, of packets that find no room in a connection.
+  virtual std::uint64_t waiting_bytes() const { return 0; }
   /// Why it is not as it should be; empty: it is.
   std::string reason() const;
 
@@ -124,7 +132,7 @@ class TunnelWorker {
   /// How it is doing while it runs.
   virtual void watch(Clock::time_point now, bool forgive) = 0;
   /// What more is known about its end than how it ended.
-  virtual std::string last_words(const std::string& /*how*/) { return ""; }
+  virtual std::string last_words(const std::string& how);
   virtual ProbeWords probe_words() const { return {}; }
   /// The process is gone.
   virtual void forget() = 0;
@@ -143,6 +151,7 @@ class TunnelWorker {
   HealthOptions health_;
   FailbackOptions failback_;
   bool listener_ = false;
+  WorkerOutput output_;
 
   std::optional<Process> process_;
   std::string digest_;
@@ -151,7 +160,9 @@ class TunnelWorker {
   std::map<std::string, PathHealth> paths_;
   std::map<std::string, worker::SessionReport> sessions_;
   std::map<std::string, worker::SocketReport> sockets_;
+  std::map<std::string, ProbeTally> probes_;
   bool killed_ = false;  // it hangs: its end is under way
+  bool hung_ = false;    // so the one that was there last ended
 
  private:
   void watch_exit();

@@ -22,6 +22,8 @@
 #include "orchestrator/process.hpp"
 #include "orchestrator/status.hpp"
 #include "orchestrator/status_text.hpp"
+#include "orchestrator/top.hpp"
+#include "orchestrator/web_process.hpp"
 
 namespace tunorch {
 namespace {
@@ -83,6 +85,7 @@ json plan_without_daemon(const Paths& paths, const ClusterFile& file) {
   Kernel kernel(desired.protocol, journal);
   Observed observed = kernel.observe(desired);
   note_living_workers(paths, desired, observed);
+  observed.page = running_page(paths);
   json report = plan_report(desired, observed, {});
   if (::geteuid() != 0) {
     report["notes"].push_back(
@@ -110,6 +113,14 @@ void print_step(const json& line) {
   if (line.contains("step")) print_change(line.at("step").get<std::string>());
 }
 
+/// Where the page is, or why it is not.
+void print_web(const json& web) {
+  if (web.is_null()) return;
+  if (const std::string reason = web.at("reason"); !reason.empty())
+    return print_error("tunorch: no page and no metrics yet: " + reason);
+  print(page_text(web));
+}
+
 /// A line that the next one takes the place of; a line of its own where that cannot be.
 class Progress {
  public:
@@ -131,6 +142,16 @@ class Progress {
   bool shown_ = false;
 };
 
+std::string log_line(const json& line) {
+  const std::string level = line.at("level");
+  const Tone tone = level == "info"      ? Tone::plain
+                    : level == "warning" ? Tone::warning
+                    : level == "debug"   ? Tone::faint
+                                         : Tone::bad;
+  return fmt::format("{}  {:<7}  {}", line.at("time").get<std::string>(), level,
+                     toned(terminal_of(STDOUT_FILENO), tone, line.at("text").get<std::string>()));
+}
+
 void print_list(const std::string& title, const json& lines) {
   if (lines.empty()) return;
   print(toned(terminal_of(STDOUT_FILENO), Tone::heading, title));
@@ -150,7 +171,9 @@ int print_plan(const json& report) {
     print("nothing to do: the node is as the file says");
     return 0;
   }
-  print(fmt::format("{} changes; `tunorch apply` makes them", report.at("steps").size()));
+  const std::size_t steps = report.at("steps").size();
+  print(fmt::format("{} change{}; `tunorch apply` makes {}", steps, steps == 1 ? "" : "s",
+                    steps == 1 ? "it" : "them"));
   return 2;
 }
 
@@ -200,6 +223,7 @@ int apply_verb(const VerbOptions& options) {
   request["confirm_ms"] = options.confirm.count();
   bool failed = false, healthy = false, idle = false;
   std::size_t steps = 0;
+  json web;
   Progress progress;
   client->ask(request, [&](const json& line) {
     if (line.contains("waiting"))
@@ -217,6 +241,7 @@ int apply_verb(const VerbOptions& options) {
       healthy = line.at("done");
       for (const json& missing : line.at("missing"))
         print_error("tunorch: not healthy within the time given: " + missing.get<std::string>());
+      web = line.value("web", json());
     }
   });
   if (failed) {
@@ -225,6 +250,7 @@ int apply_verb(const VerbOptions& options) {
   }
   if (steps == 0) print("nothing to do: the node is as the file says");
   if (healthy) print(fmt::format("node {} is up", options.paths.node));
+  print_web(web);
   if (options.confirm.count() > 0)
     print(
         fmt::format("it goes back to what was before unless you type `tunorch confirm` within {} s",
@@ -234,15 +260,19 @@ int apply_verb(const VerbOptions& options) {
 
 namespace {
 
+std::string no_daemon(const VerbOptions& options) {
+  return "no daemon answers at " + options.paths.control_socket().string() +
+         ": nothing is applied here, or it has ended (`tunorch daemon` or `tunorch apply FILE` "
+         "starts it), or you are not root";
+}
+
 /// Asks the daemon that must be there. Errors are printed, and make the exit code 1; so does a
 /// `done` that is false.
 int ask_daemon(const VerbOptions& options, const json& request,
                const std::function<void(const json&)>& on_line) {
   auto client = Client::connect(options.paths);
   if (!client) {
-    print_error("tunorch: no daemon answers at " + options.paths.control_socket().string() +
-                ": nothing is applied here, or it has ended (`tunorch daemon` or `tunorch apply "
-                "FILE` starts it), or you are not root");
+    print_error("tunorch: " + no_daemon(options));
     return 1;
   }
   int code = 0;
@@ -257,6 +287,14 @@ int ask_daemon(const VerbOptions& options, const json& request,
     }
   });
   return code;
+}
+
+/// Only its own end ends what was to be followed.
+int followed(const VerbOptions& options, int code) {
+  if (!options.follow || code != 0) return code;
+  print_error(
+      "tunorch: the daemon has ended, and with it what it says; type it again for the next");
+  return 1;
 }
 
 int print_status(const VerbOptions& options, const std::function<void(const json&)>& show) {
@@ -274,6 +312,13 @@ int watch_status(const VerbOptions& options) {
   const Terminal terminal = terminal_of(STDOUT_FILENO);
   const bool anew = terminal.interactive && !options.json;
   for (;;) {
+    if (anew && !Client::connect(options.paths)) {
+      std::fputs(screen(terminal, toned(terminal, Tone::bad, no_daemon(options)) + "\n").c_str(),
+                 stdout);
+      std::fflush(stdout);
+      std::this_thread::sleep_for(interval);
+      continue;
+    }
     std::string text;
     print_status(options, [&](const json& line) {
       text = options.json ? line.dump() + "\n" : status_text(terminal, line);
@@ -294,10 +339,34 @@ int status_verb(const VerbOptions& options) {
   });
 }
 
+int top_verb(const VerbOptions& options) {
+  run_top(options.paths);
+  return 0;
+}
+
 int events_verb(const VerbOptions& options) {
-  return ask_daemon(options, {{"op", "events"}, {"follow", options.follow}}, [&](const json& line) {
-    print(options.json ? line.dump() : event_line(line));
-  });
+  const json request{{"op", "events"}, {"follow", options.follow}};
+  return followed(options, ask_daemon(options, request, [&](const json& line) {
+                    print(options.json ? line.dump() : event_line(line));
+                  }));
+}
+
+int logs_verb(const VerbOptions& options) {
+  if (!Client::connect(options.paths)) {
+    print_error("tunorch: no daemon answers at " + options.paths.control_socket().string() +
+                ", and the last lines are with it; they are also in " +
+                options.paths.log().string() + ", what processes print that still run in " +
+                (options.paths.workers() / "*.log").string() +
+                ", and under systemd see `journalctl -u tunorch`");
+    return 1;
+  }
+  const json request{{"op", "logs"},
+                     {"tunnel", options.name},
+                     {"follow", options.follow},
+                     {"lines", options.lines}};
+  return followed(options, ask_daemon(options, request, [&](const json& line) {
+                    print(options.json ? line.dump() : log_line(line));
+                  }));
 }
 
 int drain_verb(const VerbOptions& options) {

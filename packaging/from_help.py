@@ -1,8 +1,10 @@
-"""What the package says about the program, made from what the program says about itself: its man page and
-the completions of three shells from --help, the man page of the cluster file from its schema.
+"""What the package says about its programs, made from what they say about themselves: the man page of tunorch
+and the completions of three shells from its --help, that of the cluster file from its schema, those of
+tunorch-worker and tunorch-web from their own --help.
 
-    from_help.py TUNORCH VERSION OUT     writes OUT/tunorch.8, tunorch-cluster.5, tunorch-worker.8,
-                                         tunorch.bash, _tunorch, tunorch.fish
+    from_help.py BIN VERSION OUT    BIN: the folder of the programs; writes OUT/tunorch.1,
+                                    tunorch-cluster.yaml.5, tunorch-worker.8, tunorch-web.8, tunorch.bash,
+                                    _tunorch, tunorch.fish
 """
 
 import json
@@ -142,40 +144,64 @@ def fill_in(page, **values):
 
 def allowed(key):
     """What may stand there, in words."""
+    if "oneOf" in key:
+        return ", or ".join(filter(None, (allowed(choice) for choice in key["oneOf"]))) + initial(key)
     words = []
     if "enum" in key:
         words.append("one of " + ", ".join(str(value) for value in key["enum"]))
-    elif isinstance(key.get("type"), str):
-        words.append(key["type"])
+    elif "type" in key:
+        kinds = key["type"] if isinstance(key["type"], list) else [key["type"]]
+        words.append(" or ".join({"array": "list", "object": "mapping"}.get(kind, kind) for kind in kinds))
     for name, word in (("minimum", "from"), ("x-minimum", "from"), ("maximum", "to"),
                        ("x-maximum", "to")):
         if name in key:
             words.append(f"{word} {key[name]}")
-    if "default" in key:
-        words.append(f"default {json.dumps(key['default'])}")
-    return " ".join(words)
+    if "x-unit" in key:
+        words.append(f"in {key['x-unit']}")
+    return " ".join(words) + initial(key)
 
 
-def key_entries(schema, key, path=""):
-    if "$ref" in key:
-        key = {**schema["$defs"][key["$ref"].rpartition("/")[2]], **key}
+def initial(key):
+    return f"; default {json.dumps(key['default'])}" if "default" in key else ""
+
+
+def inner_keys(path, key):
+    """(path, key) of what is directly in a mapping, or in the mappings of a list."""
+    for name, inner in key.get("properties", {}).items():
+        yield f"{path}/{name}" if path else name, inner
+    for inner in [*key.get("patternProperties", {}).values(), key.get("additionalProperties")]:
+        if isinstance(inner, dict):
+            yield f"{path}/NAME", inner
+    if "properties" in key.get("items", {}):
+        yield from inner_keys(path + "[]", key["items"])
+    for choice in key.get("oneOf", []):
+        yield from inner_keys(path, choice)
+
+
+def key_entries(key, path=""):
     text = ""
     if path:
-        text += f".TP\n\\fB{roff(path)}\\fR\n{roff(key.get('description', ''))}\n"
-        if words := allowed(key):
-            text += f".br\n({roff(words)})\n"
-    for name, inner in key.get("properties", {}).items():
-        text += key_entries(schema, inner, f"{path}/{name}" if path else name)
-    for inner in key.get("patternProperties", {}).values():
-        text += key_entries(schema, inner, f"{path}/NAME")
-    for kind in ("anyOf", "oneOf"):
-        for choice in key.get(kind, []):
-            text += key_entries(schema, {k: v for k, v in choice.items() if k != "description"}
-                                if "properties" in choice or "items" in choice else {}, "")
-    if isinstance(key.get("items"), dict) and "properties" in key["items"]:
-        for name, inner in key["items"]["properties"].items():
-            text += key_entries(schema, inner, f"{path}[]/{name}")
-    return text
+        text += f".TP\n\\fB{roff(path)}\\fR\n"
+        if description := key.get("description"):
+            text += roff(description) + "\n.br\n"
+        text += f"({roff(allowed(key) or 'not in use')})\n"
+    return text + "".join(key_entries(inner, name) for name, inner in inner_keys(path, key))
+
+
+# ---- the pages of the other programs ----
+
+def program_page(usage):
+    """Its usage has a synopsis, paragraphs, and parts under a line that ends with a colon."""
+    synopsis_line, _, rest = usage.partition("\n\n")
+    words = synopsis_line.removeprefix("usage: ").split()
+    values = {"SYNOPSIS": "\n".join([f".B {roff(' '.join(words[:2]))}",
+                                     *(f".I {roff(word)}" for word in words[2:])])}
+    about, *parts = re.split(r"(?m)^([A-Z][a-z ]+):\n", rest)
+    values["DESCRIPTION"] = "\n.PP\n".join(roff(part) for part in about.strip().split("\n\n"))
+    for title, body in zip(parts[::2], parts[1::2]):
+        values[title.upper()] = "".join(f".TP\n{roff(head)}\n{roff(text)}\n"
+                                        for head, text in rows(body.splitlines())).rstrip("\n")
+    return values
 
 
 # ---- completions ----
@@ -269,17 +295,20 @@ def fish_option(option, condition):
 
 
 def main():
-    program_path, version, out = sys.argv[1:]
-    program = read_help(program_path)
+    bin_dir, version, out = sys.argv[1:]
+    program = read_help(os.path.join(bin_dir, "tunorch"))
     with open(SCHEMA) as file:
         schema = json.load(file)
     common = {"VERSION": version}
     pages = {
-        "tunorch.8": fill_in("tunorch.8", **common, VERBS=verb_entries(program),
+        "tunorch.1": fill_in("tunorch.1", **common, VERBS=verb_entries(program),
                              OPTIONS=option_entries(program.options)),
-        "tunorch-cluster.5": fill_in("tunorch-cluster.5", **common, KEYS=key_entries(schema, schema)),
-        "tunorch-worker.8": fill_in("tunorch-worker.8", **common),
+        "tunorch-cluster.yaml.5": fill_in("tunorch-cluster.yaml.5", **common, KEYS=key_entries(schema)),
         "tunorch.bash": bash(program), "_tunorch": zsh(program), "tunorch.fish": fish(program)}
+    for other in ("tunorch-worker", "tunorch-web"):
+        usage = subprocess.run([os.path.join(bin_dir, other), "--help"], check=True, capture_output=True,
+                               text=True).stdout
+        pages[f"{other}.8"] = fill_in(f"{other}.8", **common, **program_page(usage))
     os.makedirs(out, exist_ok=True)
     for name, text in pages.items():
         with open(os.path.join(out, name), "w") as file:

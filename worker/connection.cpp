@@ -216,6 +216,10 @@ bool Connection::append_data(const std::uint8_t* payload, std::size_t size) {
   return true;
 }
 
+std::size_t Connection::queued_bytes() const {
+  return out_.size() + unsent_bytes(socket_.get());
+}
+
 bool Connection::batch_is_full() const {
   return out_.size() >= batch_bytes_;
 }

@@ -102,6 +102,8 @@ class Connection final : public EventHandler {
   ConnectionState state() const { return state_; }
   bool is_live() const { return state_ == ConnectionState::live; }
   bool sends_pending() const { return !out_.empty() || channel_->sends_pending(); }
+  /// What waits to be sent, here and in the socket.
+  std::size_t queued_bytes() const;
   /// Bytes moved since the last call, either way.
   std::uint64_t take_moved() { return std::exchange(moved_, 0); }
   /// Whether anything came since the last call.

@@ -104,6 +104,8 @@ class DataPath {
   /// A last drain, and it lets go of it.
   Carried finish_carrying();
 
+  /// Of packets that found no room.
+  std::size_t waiting_bytes() const { return held_.size() + waiting_.bytes(); }
   /// The device was deleted under us.
   bool device_gone() const { return device_gone_; }
   const Drops& drops() const { return drops_; }

@@ -28,6 +28,8 @@ class FairQueue {
   explicit FairQueue(std::size_t max_bytes) : max_bytes_(max_bytes) {}
 
   bool empty() const { return bytes_ == 0; }
+  /// Of memory, as they count against the limit.
+  std::size_t bytes() const { return bytes_; }
   /// Copies it. Returns how many packets were dropped to make room.
   std::size_t push(std::uint32_t flow, std::span<const std::uint8_t> packet, Clock::time_point now);
   /// The one whose turn it is, taken out; empty() must not hold.

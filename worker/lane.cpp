@@ -300,10 +300,14 @@ void Lane::make_report() {
   LaneReport report;
   for (const auto& stream : streams_) {
     if (!stream->connection->is_live()) continue;
-    report.streams.push_back(
-        {stream->id(), stream->probe.rtt_us(), stream->probe.take_decisions(), stream->counters});
+    const TcpState tcp = read_tcp(stream->connection->fd());
+    stream->counters.retransmits = tcp.retransmits;
+    report.streams.push_back({stream->id(), stream->probe.rtt_us(), stream->probe.take_decisions(),
+                              stream->counters, tcp.cwnd_segments,
+                              stream->connection->queued_bytes()});
   }
   report.drops = path_.drops();
+  report.waiting_bytes = path_.waiting_bytes();
   tell([report = std::move(report)](Owner& owner) { owner.on_report(report); });
 }
 

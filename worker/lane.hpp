@@ -27,11 +27,14 @@ struct StreamReport {
   std::uint32_t rtt_us = 0;
   std::vector<bool> decisions;  // PINGs, in order: answered or lost
   Counters counters;            // since the stream began
+  std::uint32_t cwnd_segments = 0;
+  std::uint64_t queued_bytes = 0;  // that its socket has not sent yet, or not taken
 };
 
 struct LaneReport {
   std::vector<StreamReport> streams;
-  Drops drops;  // since the lane began
+  Drops drops;                      // since the lane began
+  std::uint64_t waiting_bytes = 0;  // of packets that find no room in their connection
 };
 
 class Lane final : public Connection::Owner {

@@ -11,12 +11,30 @@
 #include "worker/postgres.hpp"
 #include "worker/worker.hpp"
 
+namespace {
+
+/// tunorch-worker(8) is made from it: a synopsis, paragraphs, and parts below a line that ends with
+/// a colon (packaging/from_help.py).
+constexpr const char* usage =
+    R"(usage: tunorch-worker postgres-init URL [SCHEMA]
+
+Serves one tunnel. The daemon of `tunorch` starts one such process for each tunnel
+of its own engine; it is not to be started by hand.
+
+`postgres-init` makes the tables of the postgres transport in SCHEMA (tunorch
+unless given) of the database at URL, as postgresql://owner@host:5432/db. It is to
+be run once, by a role that may create schemas there. Where the tables are there
+already it changes nothing.
+
+Exit status:
+  0  the tables are there
+  1  they cannot be made, or it was started by hand; the reason is printed
+)";
+
+}  // namespace
+
 int main(int count, char** words) {
   using namespace tunorch::worker;
-  constexpr const char* usage =
-      "usage: tunorch-worker postgres-init URL [SCHEMA]\n\n"
-      "Makes the tables of the postgres transport in that database, as\n"
-      "postgresql://owner@host:5432/db, once. Everything else `tunorch` starts by itself.\n";
   const std::string_view verb = count > 1 ? words[1] : "";
   const std::string_view last = words[count - 1];
   if (last == "--help" || last == "-h") return std::fputs(usage, stdout) < 0;

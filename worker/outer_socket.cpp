@@ -61,6 +61,13 @@ void bind_to(int fd, const std::string& where) {
     throw std::system_error(errno, std::generic_category(), "cannot dial from " + where);
 }
 
+tcp_info info_of(int fd) {
+  tcp_info info{};
+  socklen_t bytes = sizeof info;
+  if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &bytes) != 0) return {};
+  return info;
+}
+
 }  // namespace
 
 void tune_socket(int fd, const SocketTuning& tuning) {
@@ -86,11 +93,13 @@ SocketReport read_socket(int fd) {
   return {size_of(SO_SNDBUF), size_of(SO_RCVBUF), congestion};
 }
 
+TcpState read_tcp(int fd) {
+  const tcp_info info = info_of(fd);
+  return {info.tcpi_total_retrans, info.tcpi_snd_cwnd};
+}
+
 std::uint32_t delivered_segments(int fd) {
-  tcp_info info{};
-  socklen_t bytes = sizeof info;
-  ::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &bytes);
-  return info.tcpi_delivered;
+  return info_of(fd).tcpi_delivered;
 }
 
 std::optional<PathSample> read_path(int fd) {

@@ -26,6 +26,13 @@ void tune_socket(int fd, const SocketTuning& tuning);
 /// its own bookkeeping (socket(7)).
 SocketReport read_socket(int fd);
 
+/// How its TCP stands (TCP_INFO, tcp(7)); zeros where it is none.
+struct TcpState {
+  std::uint32_t retransmits = 0;    // segments, since the connection began (tcpi_total_retrans)
+  std::uint32_t cwnd_segments = 0;  // tcpi_snd_cwnd
+};
+TcpState read_tcp(int fd);
+
 /// Segments the peer's kernel has acknowledged so far, selectively or not (tcpi_delivered of
 /// TCP_INFO, tcp(7)); wraps.
 std::uint32_t delivered_segments(int fd);

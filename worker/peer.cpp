@@ -1,6 +1,7 @@
 #include "worker/peer.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace tunorch::worker {
 
@@ -25,6 +26,29 @@ std::uint32_t Peer::rtt_us() const {
     if (stream.live && stream.rtt_us > 0)
       shortest = shortest == 0 ? stream.rtt_us : std::min(shortest, stream.rtt_us);
   return shortest;
+}
+
+SessionReport Peer::take_report() {
+  SessionReport report;
+  report.peer = spec.node;
+  report.address = first_live().address;
+  report.rtt_us = rtt_us();
+  report.probes = std::exchange(decisions, {});
+  const Counters sum = counters();
+  report.tx_bytes = sum.tx_bytes;
+  report.rx_bytes = sum.rx_bytes;
+  report.tx_packets = sum.tx_packets;
+  report.rx_packets = sum.rx_packets;
+  report.retransmits = sum.retransmits;
+  report.streams = view.streams;
+  report.live_streams = 0;
+  for (const PeerStream& stream : streams) {
+    if (!stream.live) continue;
+    ++report.live_streams;
+    report.cwnd_segments += stream.cwnd_segments;
+    report.queued_bytes += stream.queued_bytes;
+  }
+  return report;
 }
 
 std::vector<bool> merge_decisions(const std::vector<bool>& some, const std::vector<bool>& others) {

@@ -21,8 +21,10 @@ struct PeerStream {
   std::string certificate;  // its serial number
   SocketReport socket;
   std::uint32_t rtt_us = 0;
-  int lost_in_row = 0;               // PINGs
-  Counters counters;                 // as last reported
+  int lost_in_row = 0;  // PINGs
+  Counters counters;    // as last reported, as is the rest
+  std::uint32_t cwnd_segments = 0;
+  std::uint64_t queued_bytes = 0;
   std::vector<bool> decisions = {};  // of the report just made
 };
 
@@ -40,6 +42,8 @@ struct Peer {
   const PeerStream& first_live() const;
   Counters counters() const;
   std::uint32_t rtt_us() const;  // the shortest
+  /// Of a session; the decisions since the report before are taken out.
+  SessionReport take_report();
 };
 
 /// What PINGs sent over several streams at the same times say of their session: it answered when

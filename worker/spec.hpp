@@ -125,7 +125,11 @@ struct SessionReport {
   std::uint32_t rtt_us = 0;  // of the last answered PING; 0: none yet
   std::vector<bool> probes;  // PINGs decided since the last heartbeat, in order: answered or lost
   std::uint64_t tx_bytes = 0, rx_bytes = 0, tx_packets = 0, rx_packets = 0;
-  int streams = 1, live_streams = 1;
+  int streams = 1, live_streams = 1;  // streams 0: no heartbeat told of it yet
+  // Of its TCP connections: segments sent again, congestion windows, and what waits to be sent.
+  std::uint64_t retransmits = 0;
+  std::uint32_t cwnd_segments = 0;
+  std::uint64_t queued_bytes = 0;
 };
 
 /// What the kernel made of the outer socket's settings, read back.
@@ -163,6 +167,7 @@ struct Report {
   int queues = 0, listeners = 0;
   std::vector<SessionReport> sessions;
   std::map<std::string, std::uint64_t> dropped;  // packets dropped since start, by reason
+  std::uint64_t waiting_bytes = 0;               // of packets that find no room in any connection
   StateWord word = {};                           // of `told`
   std::uint64_t packets = 0, lost = 0;           // of `carried`
 };
@@ -182,11 +187,13 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Request, op, protocol, queues, l
                                                 spec, to, word)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(SessionReport, peer, address, rtt_us, probes,
                                                 tx_bytes, rx_bytes, tx_packets, rx_packets, streams,
-                                                live_streams)
+                                                live_streams, retransmits, cwnd_segments,
+                                                queued_bytes)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(SocketReport, sndbuf_bytes, rcvbuf_bytes,
                                                 congestion)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Report, event, protocol, tunnel, digest, peer,
                                                 address, reason, stream, socket, queues, listeners,
-                                                sessions, dropped, word, packets, lost)
+                                                sessions, dropped, waiting_bytes, word, packets,
+                                                lost)
 
 }  // namespace tunorch::worker

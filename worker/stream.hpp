@@ -15,12 +15,14 @@ namespace tunorch::worker {
 
 struct Counters {
   std::uint64_t tx_bytes = 0, rx_bytes = 0, tx_packets = 0, rx_packets = 0;
+  std::uint64_t retransmits = 0;  // TCP segments of the outer connection
 
   Counters& operator+=(const Counters& other) {
     tx_bytes += other.tx_bytes;
     rx_bytes += other.rx_bytes;
     tx_packets += other.tx_packets;
     rx_packets += other.rx_packets;
+    retransmits += other.retransmits;
     return *this;
   }
 };

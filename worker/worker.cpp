@@ -410,16 +410,20 @@ void Worker::gather() {
   gather_again_ = false;
   reports_due_ = static_cast<int>(lanes_.size());
   drops_ = {};
+  waiting_bytes_ = 0;
   for (const auto& lane : lanes_) lane->report();
 }
 
 void Worker::on_report(const LaneReport& report) {
   drops_ += report.drops;
+  waiting_bytes_ += report.waiting_bytes;
   for (const StreamReport& one : report.streams) {
     PeerStream* stream = find_stream(one.id);
     if (!stream) continue;
     stream->rtt_us = one.rtt_us;
     stream->counters = one.counters;
+    stream->cwnd_segments = one.cwnd_segments;
+    stream->queued_bytes = one.queued_bytes;
     for (const bool answered : one.decisions)
       stream->lost_in_row = answered ? 0 : stream->lost_in_row + 1;
     stream->decisions = one.decisions;
@@ -459,13 +463,9 @@ void Worker::tell_heartbeat() {
   Report heartbeat = hello();
   heartbeat.event = "heartbeat";
   for (Peer& peer : peers_) {
-    if (!peer.has_session() || !peer.announced) continue;
-    const Counters sum = peer.counters();
-    const auto live = static_cast<int>(std::ranges::count(peer.streams, true, &PeerStream::live));
-    heartbeat.sessions.push_back({peer.spec.node, peer.first_live().address, peer.rtt_us(),
-                                  std::exchange(peer.decisions, {}), sum.tx_bytes, sum.rx_bytes,
-                                  sum.tx_packets, sum.rx_packets, peer.view.streams, live});
+    if (peer.has_session() && peer.announced) heartbeat.sessions.push_back(peer.take_report());
   }
+  heartbeat.waiting_bytes = waiting_bytes_;
   heartbeat.dropped = drops_.by_name();
   control_.tell(heartbeat);
 }

@@ -137,6 +137,7 @@ class Worker final : public Control::Owner,
   int reports_due_ = 0;        // of lanes, before a heartbeat is told
   bool gather_again_ = false;  // a loss was told since they were asked
   Drops drops_;                // as the reports so far add up
+  std::uint64_t waiting_bytes_ = 0;
   int refusals_this_second_ = 0;
   Clock::time_point refusals_since_{};
   std::optional<int> exit_status_;

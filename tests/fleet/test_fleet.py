@@ -35,7 +35,7 @@ table inet filter {
 }
 """
 CLUSTER = {
-    "cluster": "fleet",
+    "cluster": "fleet", "metrics": "127.0.0.1:9810",
     "nodes": {"gateway": {"endpoint": f"{NETWORK}.11", "inner": ["10.77.0.1/32"],
                           "subnets": ["192.0.2.0/24"], "masquerade": "eth0"},
               "edge-1": {"inner": ["10.77.0.2/32"]}, "edge-2": {"inner": ["10.77.0.3/32"]}},
@@ -514,6 +514,28 @@ class Ansible(FleetTest):
         self.assertIn("not permitted", host.run(asks.format("tunorch", "down"), check=False).stderr)
         self.assertNotEqual(host.run(asks.format("nogroup", "status"), check=False).returncode, 0)
 
+    def test_16_page_and_support_bundle_within_the_units_bounds(self):
+        host = self.edge_1
+        get = ("python3 -c \"import urllib.request as r; "
+               "print(r.urlopen('http://127.0.0.1:9810{}').read().decode())\"")
+        self.assertIn("tunorch_daemon_up 1\n", host.run(get.format("/metrics")).stdout)
+        self.assertIn("<title>", host.run(get.format("/")).stdout)
+        web = json.loads(host.run("tunorch status --json").stdout)["web"]["pid"]
+        group = host.run("getent group tunorch | cut -d: -f3").stdout.strip()
+        fields = host.run(f"grep -E '^(Uid|Gid|CapEff|NoNewPrivs)' /proc/{web}/status").stdout.split()
+        self.assertEqual(fields, ["Uid:", *["1880000064"] * 4, "Gid:", *[group] * 4,
+                                  "CapEff:", "0" * 16, "NoNewPrivs:", "1"])
+        host.run("kill -KILL $(systemctl show -P MainPID tunorch)")
+        wait_for("the next daemon has taken it over", lambda: f'"pid": {web},' in host.run(
+            "tunorch status --json", check=False).stdout, 30)
+        parts = host.run("""set -e
+            tunorch support-bundle --output /root/support.tar.gz >/dev/null
+            tar -tzf /root/support.tar.gz
+            tar -xzOf /root/support.tar.gz --wildcards '*/units.txt' '*/journal.txt'
+            rm /root/support.tar.gz""").stdout
+        for text in ("/status.json\n", "tunorch.service - ", "tunorch[", "worker_adopted"):
+            self.assertIn(text, parts)
+
     def test_17_two_nodes_on_one_host_with_every_engine_in_the_unit(self):
         host = self.edge_2
         host.run("""set -e
@@ -549,6 +571,8 @@ END
             told = json.loads(host.run(tunorch.format(node, "status --json")).stdout)
             tunnels = told["bundles"][0]["tunnels"]
             self.assertEqual([one["restarts"] for one in tunnels], [0, 0, 0], tunnels)
+            said = host.run(f"journalctl -o cat -u tunorch@{node}").stdout
+            self.assertRegex(said, "output tunnel=inside-1: .*OpenVPN")
         self.assertNotIn("inside-0", host.run("ip -br link").stdout)
         for k in range(3):
             host.run(tunorch.format("third", f"drain inside-{(k + 1) % 3}"))

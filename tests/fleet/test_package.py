@@ -40,7 +40,7 @@ class Package(unittest.TestCase):
     def test_debug_symbols_are_apart(self):
         symbols = glob.glob(os.path.join(os.path.dirname(DEB), "tunorch-dbgsym_*"))
         self.assertEqual(len(symbols), 1)
-        for program in ("tunorch", "tunorch-worker"):
+        for program in ("tunorch", "tunorch-worker", "tunorch-web"):
             sections = run("readelf", "-SW", self.path(f"usr/bin/{program}")).stdout
             self.assertNotIn(".debug_info", sections)
             number = re.search(r"Build ID: (\w+)",
@@ -49,7 +49,7 @@ class Package(unittest.TestCase):
                           run("dpkg-deb", "-c", symbols[0]).stdout)
 
     def test_programs_do_not_know_where_they_were_built(self):
-        for program in ("tunorch", "tunorch-worker"):
+        for program in ("tunorch", "tunorch-worker", "tunorch-web"):
             with open(self.path(f"usr/bin/{program}"), "rb") as file:
                 self.assertNotIn(ROOT.encode(), file.read())
 
@@ -81,7 +81,7 @@ class Package(unittest.TestCase):
             done = run("man", "--warnings=w", "-l", "-Tutf8", page, env={**os.environ, "MANWIDTH": "100",
                                                                         "LC_ALL": "C.UTF-8"})
             self.assertEqual((done.returncode, done.stderr), (0, ""), page)
-        text = run("man", "-l", "-Tascii", self.path("usr/share/man/man8/tunorch.8.gz"),
+        text = run("man", "-l", "-Tascii", self.path("usr/share/man/man1/tunorch.1.gz"),
                    env={**os.environ, "MAN_KEEP_FORMATTING": ""}).stdout
         plain = re.sub(".\x08", "", text)
         for verb in self.verbs():

@@ -34,6 +34,7 @@ BIN = os.path.abspath(os.environ.get("TUNORCH_BIN", os.path.join(HERE, "../../bu
 TUNORCH = os.path.join(BIN, "tunorch")
 FLOWS = os.path.join(BIN, "flows")
 PATH = os.path.join(BIN, "path")
+os.environ["PATH"] += ":" + os.path.abspath(os.path.join(HERE, "../../build/tools"))  # of ./dev
 GATEWAY, EDGE = "10.77.0.1", "10.77.0.2"
 SANITIZED = False  # then several times slower and larger: their figures are not the product's
 with contextlib.suppress(FileNotFoundError):  # not built yet: --help does without
@@ -177,9 +178,10 @@ class Host:
         return self.bundle()["live"]
 
     def left_workers(self):
-        """Workers of this host that still run: what RUNTIME/w/*.process names, as long as the pid
-        is still the process that was meant."""
-        for path in glob.glob(os.path.join(self.runtime, "w", "*.process")):
+        """Workers of this host (and its page's process) that still run: what *.process names, as long
+        as the pid is still the process that was meant."""
+        for path in (*glob.glob(os.path.join(self.runtime, "w", "*.process")),
+                     os.path.join(self.runtime, "web.process")):
             with contextlib.suppress(OSError, ValueError, IndexError):
                 with open(path) as file:
                     pid, started = file.read().split()[:2]

@@ -10,7 +10,8 @@ import time
 from lab import CLUSTER, TUNORCH, Flows, LabTest, cluster, netlink_writes, wait_for
 
 TUNNEL_KEYS = {"name", "engine", "dev", "pid", "worker", "health", "drain", "weight", "rtt_us", "tx_bytes",
-               "rx_bytes", "restarts", "sessions", "reason", "dropped", "confinement"}
+               "rx_bytes", "restarts", "sessions", "reason", "dropped", "confinement",
+               "waiting_bytes"}
 
 
 class EitherOrder(LabTest):
@@ -36,7 +37,8 @@ class EitherOrder(LabTest):
 
     def check_status(self):
         status = self.edge.status()
-        self.assertEqual(set(status), {"cluster", "node", "bundles", "daemon", "certificate"})
+        self.assertEqual(set(status), {"cluster", "node", "bundles", "daemon", "certificate", "time", "version",
+                                       "events", "failovers", "applies"})
         self.assertEqual((status["cluster"], status["node"]), ("demo", "edge"))
         bundle = status["bundles"][0]
         self.assertEqual(set(bundle), {"name", "role", "state", "live", "tunnels", "peers"})

@@ -13,7 +13,6 @@ namespace tunorch {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::ElementsAre;
 using testing::HasSubstr;
 
 constexpr std::uint32_t user = 1'880'000'007;
@@ -83,24 +82,6 @@ TEST_F(ForeignFolderTest, SaysWhereItsUserCannotGetThrough) {
     EXPECT_THAT(error.what(), HasSubstr("through " + top_.string()));
     EXPECT_THAT(error.what(), HasSubstr("chmod o+x " + top_.string()));
   }
-}
-
-TEST_F(ForeignFolderTest, KeepsTheEndOfWhatWasPrinted) {
-  folder_.make(user);
-  EXPECT_THAT(folder_.last_lines(), ElementsAre());
-  const auto print = [&](const std::string& text) {
-    const routing::Fd log = folder_.open_log();
-    ASSERT_EQ(::write(log.get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
-  };
-  print("one\n\n  \n\x1b[1mtwo\x1b[0m\n");
-  EXPECT_THAT(folder_.last_lines(), ElementsAre("one", "[1mtwo[0m"));
-  folder_.trim_log();
-  EXPECT_EQ(folder_.last_lines().size(), 2u);
-  print(std::string(1024 * 1024, 'x'));
-  folder_.trim_log();
-  EXPECT_THAT(folder_.last_lines(), ElementsAre());
-  print("three\n");
-  EXPECT_THAT(folder_.last_lines(), ElementsAre("three"));
 }
 
 }  // namespace

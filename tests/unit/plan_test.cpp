@@ -371,6 +371,22 @@ TEST_P(PlanTest, RandomEventsNeverLeaveALivingTunnelUnused) {
   }
 }
 
+TEST_P(PlanTest, ThePageComesMovesAndGoesWithTheFile) {
+  apply_healthy();
+  const auto steps = [this] { return texts(make_plan(desired, observed, health).steps); };
+  desired.metrics = SocketAddress{"127.0.0.1", 9810};
+  EXPECT_THAT(steps(), ElementsAre("+ page and metrics: 127.0.0.1:9810"));
+  apply();
+  EXPECT_THAT(steps(), IsEmpty());
+  desired.metrics = SocketAddress{"::1", 9810};
+  EXPECT_THAT(steps(), ElementsAre("~ page and metrics: 127.0.0.1:9810 -> [::1]:9810"));
+  apply();
+  desired.metrics.reset();
+  EXPECT_THAT(steps(), ElementsAre("- page and metrics: [::1]:9810"));
+  apply();
+  EXPECT_THAT(steps(), IsEmpty());
+}
+
 INSTANTIATE_TEST_SUITE_P(Mechanisms, PlanTest, testing::Bool(), [](const auto& info) {
   return info.param ? "NexthopGroups" : "MultipathRoutes";
 });

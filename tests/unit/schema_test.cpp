@@ -98,17 +98,13 @@ Json shape(const Key& key) {
     }
     case Kind::tunnels:
       return {{"oneOf", {whole, list_of(key, Json::object())}}};
-    case Kind::later:
-      return {{"not", Json::object()}};
   }
   return {};
 }
 
 /// What the schema must say at the key, without what stands below it.
 Json fragment_of(const Key& key) {
-  const bool later = key.kind == Kind::later;
-  Json fragment = {
-      {"description", (later ? "Not supported yet. " : "") + std::string(key.sentence)}};
+  Json fragment = {{"description", std::string(key.sentence)}};
   fragment.update(shape(key));
   if (!key.unit.empty()) fragment["x-unit"] = key.unit;
   if (!key.initial.empty()) fragment["default"] = initial_value(key);
@@ -204,7 +200,7 @@ TEST(KeyTable, HasEachPathOnce) {
 }
 
 TEST(KeyTable, SaysWhatHoldsWithoutTheKey) {
-  const std::set<Kind> without_default = {Kind::section, Kind::later, Kind::settings};
+  const std::set<Kind> without_default = {Kind::section, Kind::settings};
   for (const Key& key : all_keys()) {
     EXPECT_FALSE(key.sentence.empty()) << key.path;
     if (key.required || !key.initial.empty() || without_default.contains(key.kind)) continue;
