@@ -1,8 +1,8 @@
 """Two hosts on this machine to try tunorch on: network namespaces joined by a veth, 10.66.0.1 (gateway) and
 10.66.0.2 (edge), each with its own runtime and state folder. ./dev hosts, ./dev on HOST COMMAND.
 
-    hosts.py up | down         makes them; takes them away with all that runs in them
-    hosts.py on HOST COMMAND   runs it there, with TUNORCH_NODE and the folders set
+    two_hosts.py up | down         makes them; takes them away with all that runs in them
+    two_hosts.py on HOST COMMAND   runs it there, with TUNORCH_NODE and the folders set
 """
 
 import os
