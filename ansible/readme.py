@@ -28,8 +28,12 @@ tunorch:
 
 | playbook | what it does |
 |---|---|
-| `site` | Checks the cluster file on the controller, then on every host, before anything changes. Installs, and applies: listeners first where something is added, dialers first where something only goes; in each part the host that stands first in the inventory goes alone, the canary. A host that does not get healthy stops it, and every host goes back to what it had. `--check --diff` shows what would change |
-| `upgrade` | The new package, a host at a time (`tunorch_serial`): the new daemon goes on with the tunnels that run, then each worker is drained and restarted. An older package is the way back |
+| `site` | Checks the cluster file on the controller, then on every host, before anything changes. Installs, and\
+ applies: listeners first where something is added, dialers first where something only goes; in each part the \
+host that stands first in the inventory goes alone, the canary. A host that does not get healthy stops it, and \
+every host goes back to what it had. `--check --diff` shows what would change |
+| `upgrade` | The new package, a host at a time (`tunorch_serial`): the new daemon goes on with the tunnels that\
+ run, then each worker is drained and restarted. An older package is the way back |
 | `rotate` | New certificates and keys by the same CA; then each tunnel is drained and connected anew |
 | `status` | How every host is; fails where a tunnel is not up |
 | `uninstall` | Dialers, then listeners: down, package and files away |

@@ -9,7 +9,7 @@
 #include <cerrno>
 #include <system_error>
 
-#include "routing/fd.hpp"
+#include "base/fd.hpp"
 
 namespace tunorch::routing {
 namespace {

@@ -3,7 +3,7 @@
 // when it learns where its replies come from, and packets overtake each other.
 #pragma once
 
-#include "routing/fd.hpp"
+#include "base/fd.hpp"
 
 namespace tunorch::routing {
 

@@ -12,7 +12,7 @@
 #include <string_view>
 #include <system_error>
 
-#include "routing/fd.hpp"
+#include "base/fd.hpp"
 
 namespace tunorch::routing {
 

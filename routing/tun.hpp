@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-#include "routing/fd.hpp"
+#include "base/fd.hpp"
 
 namespace tunorch::routing {
 

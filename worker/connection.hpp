@@ -11,9 +11,9 @@
 #include <utility>
 #include <vector>
 
+#include "base/fd.hpp"
 #include "worker/buffer.hpp"
 #include "worker/channel.hpp"
-#include "worker/fd.hpp"
 #include "worker/frame.hpp"
 #include "worker/poller.hpp"
 

@@ -7,9 +7,9 @@
 #include <string_view>
 #include <vector>
 
-#include "worker/fd.hpp"
+#include "base/fd.hpp"
+#include "protocol/worker.hpp"
 #include "worker/poller.hpp"
-#include "worker/spec.hpp"
 
 namespace tunorch::worker {
 

@@ -6,8 +6,8 @@
 #include <random>
 #include <vector>
 
+#include "protocol/worker.hpp"
 #include "worker/connection_maker.hpp"
-#include "worker/spec.hpp"
 
 namespace tunorch::worker {
 

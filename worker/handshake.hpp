@@ -6,8 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "protocol/worker.hpp"
 #include "worker/frame.hpp"
-#include "worker/spec.hpp"
 #include "worker/vnet_header.hpp"
 
 namespace tunorch::worker {

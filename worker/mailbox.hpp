@@ -6,7 +6,7 @@
 #include <mutex>
 #include <vector>
 
-#include "worker/fd.hpp"
+#include "base/fd.hpp"
 #include "worker/poller.hpp"
 
 namespace tunorch::worker {

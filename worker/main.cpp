@@ -55,7 +55,7 @@ int main(int count, char** words) {
   ::fcntl(control_fd, F_SETFD, FD_CLOEXEC);
   ::signal(SIGPIPE, SIG_IGN);
   try {
-    return Worker(Fd(control_fd)).run();
+    return Worker(tunorch::Fd(control_fd)).run();
   } catch (const std::exception& error) {
     std::fprintf(stderr, "tunorch-worker: %s\n", error.what());
     return 1;

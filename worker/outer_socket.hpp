@@ -8,9 +8,9 @@
 #include <optional>
 #include <string>
 
+#include "base/fd.hpp"
+#include "protocol/worker.hpp"
 #include "worker/bbr_control.hpp"
-#include "worker/fd.hpp"
-#include "worker/spec.hpp"
 
 namespace tunorch::worker {
 

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "protocol/worker.hpp"
 #include "worker/data_path.hpp"
-#include "worker/spec.hpp"
 #include "worker/stream.hpp"
 
 namespace tunorch::worker {

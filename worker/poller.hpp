@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "worker/fd.hpp"
+#include "base/fd.hpp"
 
 namespace tunorch::worker {
 

@@ -14,8 +14,9 @@
 #include <string>
 #include <vector>
 
-#include "worker/fd.hpp"
-#include "worker/spec.hpp"
+#include "base/fd.hpp"
+#include "protocol/worker.hpp"
+#include "worker/secret_files.hpp"
 
 namespace tunorch::worker {
 

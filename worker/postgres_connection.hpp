@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "worker/fd.hpp"
-#include "worker/spec.hpp"
+#include "base/fd.hpp"
+#include "protocol/worker.hpp"
 
 namespace tunorch::worker {
 

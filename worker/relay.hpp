@@ -10,7 +10,7 @@
 #include <span>
 #include <vector>
 
-#include "worker/fd.hpp"
+#include "base/fd.hpp"
 #include "worker/poller.hpp"
 
 namespace tunorch::worker {

@@ -22,7 +22,7 @@
 #include <string>
 #include <system_error>
 
-#include "worker/fd.hpp"
+#include "base/fd.hpp"
 
 namespace tunorch::worker {
 namespace {

@@ -5,11 +5,11 @@
 #include <cstdint>
 #include <memory>
 
+#include "protocol/worker.hpp"
 #include "worker/bbr_control.hpp"
 #include "worker/connection.hpp"
 #include "worker/lateness.hpp"
 #include "worker/probe.hpp"
-#include "worker/spec.hpp"
 
 namespace tunorch::worker {
 

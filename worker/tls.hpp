@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "protocol/worker.hpp"
 #include "worker/channel.hpp"
-#include "worker/spec.hpp"
 
 struct ssl_ctx_st;
 struct ssl_st;

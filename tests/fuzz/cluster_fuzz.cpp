@@ -3,11 +3,12 @@
 #include <map>
 #include <string>
 
-#include "orchestrator/config.hpp"
-#include "orchestrator/engine_command.hpp"
-#include "orchestrator/engine_openvpn.hpp"
-#include "orchestrator/outline.hpp"
-#include "orchestrator/plan.hpp"
+#include "orchestrator/config/load.hpp"
+#include "orchestrator/config/outline.hpp"
+#include "orchestrator/config/problem.hpp"
+#include "orchestrator/engines/command.hpp"
+#include "orchestrator/engines/openvpn.hpp"
+#include "orchestrator/plan/plan.hpp"
 #include "tests/fuzz/fuzz.hpp"
 
 namespace {

@@ -4,8 +4,8 @@
 #include <stdexcept>
 #include <string>
 
-#include "orchestrator/control.hpp"
-#include "orchestrator/explain.hpp"
+#include "orchestrator/daemon/control_server.hpp"
+#include "orchestrator/daemon/explain.hpp"
 #include "tests/fuzz/fuzz.hpp"
 #include "worker/control.hpp"
 

@@ -3,10 +3,10 @@
 #include <chrono>
 #include <string>
 
-#include "orchestrator/engine_openvpn.hpp"
-#include "orchestrator/engine_wireguard.hpp"
-#include "orchestrator/path_health.hpp"
-#include "orchestrator/worker_link.hpp"
+#include "orchestrator/engines/openvpn.hpp"
+#include "orchestrator/engines/wireguard.hpp"
+#include "orchestrator/health/path_health.hpp"
+#include "orchestrator/tunnels/worker_link.hpp"
 #include "tests/fuzz/fuzz.hpp"
 
 namespace {

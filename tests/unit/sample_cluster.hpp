@@ -1,7 +1,7 @@
 // A small cluster for tests of the pure parts: a gateway, two edges, one bundle of four tunnels.
 #pragma once
 
-#include "orchestrator/cluster.hpp"
+#include "orchestrator/config/cluster.hpp"
 
 namespace tunorch {
 

@@ -1,0 +1,413 @@
+#include "orchestrator/plan/carriage.hpp"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <tuple>
+
+#include "orchestrator/config/reserved.hpp"
+#include "orchestrator/plan/members.hpp"
+#include "orchestrator/plan/plan.hpp"
+
+namespace tunorch {
+namespace {
+
+using routing::Address;
+using routing::GroupMember;
+using routing::Link;
+using routing::Nexthop;
+using routing::NexthopAbilities;
+using routing::NexthopGroup;
+using routing::NexthopObject;
+using routing::Route;
+using routing::RouteType;
+using routing::Rule;
+
+constexpr std::uint32_t ipv4_metric = 0;
+constexpr std::uint32_t ipv6_metric = 1024;  // IP6_RT_PRIO_USER: IPv6 has no 0
+constexpr unsigned ipv6_least_mtu = 1280;    // RFC 8200, section 5
+
+/// From so many groups on, a dead member is deleted once instead of replaced in each: 9 ms for a
+/// thousand groups against 112. For few, replacing is the faster way for connected sockets.
+constexpr std::ptrdiff_t many_groups = 8;
+
+using Place = std::tuple<std::uint32_t, Prefix, std::uint32_t>;  // table, dst, metric
+
+Place place_of(const Route& route) {
+  return {route.table, route.dst, route.metric};
+}
+
+std::map<Place, const Route*> by_place(const std::vector<Route>& routes) {
+  std::map<Place, const Route*> index;
+  for (const Route& route : routes) index.emplace(place_of(route), &route);
+  return index;
+}
+
+std::map<std::uint32_t, const NexthopGroup*> by_id(const std::vector<NexthopGroup>& groups) {
+  std::map<std::uint32_t, const NexthopGroup*> index;
+  for (const NexthopGroup& group : groups) index.emplace(group.id, &group);
+  return index;
+}
+
+/// The kernel keeps timers in ticks of its own (HZ), so they come back a little different.
+bool same_timer(milliseconds a, milliseconds b) {
+  return (a.count() == 0) == (b.count() == 0) && std::chrono::abs(a - b) <= milliseconds(20);
+}
+
+bool same_group(const NexthopGroup& a, const NexthopGroup& b) {
+  return a.buckets == b.buckets && a.members == b.members &&
+         same_timer(a.idle_timer, b.idle_timer) &&
+         same_timer(a.unbalanced_timer, b.unbalanced_timer);
+}
+
+Route unicast(const DesiredRoute& wanted, std::uint8_t protocol) {
+  Route route;
+  route.dst = wanted.dst;
+  route.src = wanted.src;
+  route.table = wanted.table;
+  route.metric = wanted.dst.v6 ? ipv6_metric : ipv4_metric;
+  route.protocol = protocol;
+  return route;
+}
+
+Route fallback(const DesiredRoute& wanted, std::uint8_t protocol) {
+  Route route;
+  route.dst = wanted.dst;
+  route.type = RouteType::unreachable;
+  route.table = wanted.table;
+  route.metric = fallback_metric;
+  route.protocol = protocol;
+  return route;
+}
+
+// ---- what is wanted ----
+
+class Wanting {
+ public:
+  Wanting(const Desired& desired, const Observed& observed, const HealthTable& health)
+      : desired_(desired),
+        observed_(observed),
+        health_(health),
+        carrying_(carrying(desired, observed.carriage)),
+        groups_now_(by_id(observed.carriage.groups)) {
+    for (const DesiredTunnel& tunnel : desired.tunnels)
+      nexthop_of_[tunnel.name] = tunnel.nexthop_id;
+    for (const Link& link : observed.links)
+      if (link.admin_up && is_our_alias(link.alias)) carrier_of_[link.name] = link.carrier;
+  }
+
+  Carriage take() {
+    std::map<std::string, Carried> carried;
+    for (const DesiredGroup& group : desired_.groups) carried[group.peer] = carry(group);
+    for (const std::string& tunnel : used_)
+      carriage_.nexthops.push_back({nexthop_of_.at(tunnel), tunnel});
+    for (const DesiredRoute& route : desired_.routes) add_routes(route, carried[route.peer]);
+    add_rules();
+    return std::move(carriage_);
+  }
+
+ private:
+  /// A peer's tunnels as its routes name them: by a group, or one by one.
+  struct Carried {
+    std::uint32_t group = 0;
+    std::vector<Member> members;
+    Prefix gateway6;
+    unsigned mtu = 0;
+  };
+
+  Carried carry(const DesiredGroup& group) {
+    const bool as_group = uses_nexthop_group(group, observed_.abilities);
+    WeightLimits limits;
+    if (as_group && observed_.abilities.wide_weights) limits.highest = 65535;
+    if (as_group) limits.buckets = group.balance.buckets;
+    Carried carried;
+    carried.gateway6 = group.gateway6;
+    carried.members = members(group, limits);
+    carried.mtu = smallest_mtu(group, carried.members);
+    if (!as_group || carried.members.empty()) return carried;
+    carried.group = group_id(group);
+    NexthopGroup wanted{carried.group,
+                        group.balance.buckets,
+                        group.balance.idle_timer,
+                        group.balance.unbalanced_timer,
+                        {}};
+    for (const Member& member : carried.members) {
+      wanted.members.push_back({nexthop_of_.at(member.tunnel), member.weight});
+      used_.insert(member.tunnel);
+    }
+    carriage_.groups.push_back(std::move(wanted));
+    return carried;
+  }
+
+  std::vector<Member> members(const DesiredGroup& group, const WeightLimits& limits) const {
+    static const std::map<std::string, TunnelHealth> unheard;
+    static const std::set<std::string> none;
+    // A device that is down can have no route. Without carrier it can have no nexthop, and in a
+    // multipath route it is dead.
+    DesiredGroup there = group;
+    std::erase_if(there.members, [&](const DesiredMember& member) {
+      const auto device = carrier_of_.find(member.tunnel);
+      return device == carrier_of_.end() || (limits.buckets != 0 && !device->second);
+    });
+    const auto health = health_.find(group.peer);
+    const auto installed = carrying_.find(group.peer);
+    return choose_members(there, health == health_.end() ? unheard : health->second,
+                          installed == carrying_.end() ? none : installed->second, limits);
+  }
+
+  /// A flow may be moved to any of them, so that none may be told more than the narrowest takes.
+  unsigned smallest_mtu(const DesiredGroup& group, const std::vector<Member>& members) const {
+    unsigned mtu = group.mtu;
+    const auto health = health_.find(group.peer);
+    if (health == health_.end()) return mtu;
+    for (const Member& member : members)
+      if (const auto one = health->second.find(member.tunnel);
+          one != health->second.end() && one->second.mtu != 0)
+        mtu = mtu == 0 ? one->second.mtu : std::min(mtu, one->second.mtu);
+    return mtu;
+  }
+
+  /// A group's buckets are fixed once it is made: other ones take another group, and the routes
+  /// move over to it.
+  std::uint32_t group_id(const DesiredGroup& group) const {
+    for (const std::uint32_t id : {group.id, group.id + 1})
+      if (const auto now = groups_now_.find(id);
+          now != groups_now_.end() && now->second->buckets == group.balance.buckets)
+        return id;
+    return groups_now_.contains(group.id) ? group.id + 1 : group.id;
+  }
+
+  void add_routes(const DesiredRoute& wanted, const Carried& carried) {
+    if (wanted.fallback) carriage_.routes.push_back(fallback(wanted, desired_.protocol));
+    if (carried.members.empty()) return;
+    Route route = unicast(wanted, desired_.protocol);
+    route.nexthop_id = carried.group;
+    route.mtu =
+        carried.mtu != 0 && wanted.dst.v6 ? std::max(carried.mtu, ipv6_least_mtu) : carried.mtu;
+    if (carried.group == 0)
+      for (const Member& member : carried.members) {
+        Nexthop nexthop{member.tunnel, std::nullopt, member.weight};
+        if (wanted.dst.v6) nexthop.gateway = carried.gateway6;
+        route.nexthops.push_back(std::move(nexthop));
+      }
+    // The kernel keeps no weight for a single one.
+    if (route.nexthops.size() == 1) route.nexthops.front().weight = 1;
+    carriage_.routes.push_back(std::move(route));
+  }
+
+  void add_rules() {
+    carriage_.rules = desired_.rules;
+    if (!desired_.full_tunnel()) return;
+    // What comes in by a device with a default route is answered by it: a packet from one of its
+    // addresses does not go into the bundle. That keeps ssh from outside alive.
+    std::set<std::string> ways_in;
+    for (const Route& route : observed_.foreign_routes)
+      if (route.dst.length == 0)
+        for (const Nexthop& nexthop : route.nexthops) ways_in.insert(nexthop.dev);
+    for (const Address& address : observed_.foreign_addresses) {
+      if (!ways_in.contains(address.dev)) continue;
+      Rule rule;
+      rule.preference = way_in_preference;
+      rule.v6 = address.prefix.v6;
+      rule.from = address.prefix;
+      rule.from->length = rule.v6 ? 128 : 32;
+      carriage_.rules.push_back(rule);
+    }
+    std::ranges::sort(carriage_.rules);
+    carriage_.rules.erase(std::unique(carriage_.rules.begin(), carriage_.rules.end()),
+                          carriage_.rules.end());
+  }
+
+  const Desired& desired_;
+  const Observed& observed_;
+  const HealthTable& health_;
+  std::map<std::string, std::set<std::string>> carrying_;  // by peer, now
+  std::map<std::uint32_t, const NexthopGroup*> groups_now_;
+  std::map<std::string, std::uint32_t> nexthop_of_;
+  std::map<std::string, bool> carrier_of_;  // of devices that are up
+  std::set<std::string> used_;
+  Carriage carriage_;
+};
+
+// ---- from the one to the other ----
+
+template <class T>
+bool contains(const std::vector<T>& all, const T& one) {
+  return std::ranges::find(all, one) != all.end();
+}
+
+/// Calls each(peer, tunnel, weight) for what the kernel has.
+template <class Each>
+void for_each_carrier(const Desired& desired, const Carriage& carriage, const Each& each) {
+  std::map<std::uint32_t, std::string> device_of;
+  for (const NexthopObject& nexthop : carriage.nexthops) device_of[nexthop.id] = nexthop.dev;
+  const auto groups = by_id(carriage.groups);
+  for (const DesiredGroup& group : desired.groups)
+    for (const std::uint32_t id : {group.id, group.id + 1})
+      if (const auto now = groups.find(id); now != groups.end())
+        for (const GroupMember& member : now->second->members)
+          if (const auto device = device_of.find(member.id); device != device_of.end())
+            each(group.peer, device->second, member.weight);
+  const auto routes = by_place(carriage.routes);
+  for (const DesiredRoute& route : desired.routes)
+    if (const auto now = routes.find(place_of(unicast(route, desired.protocol)));
+        now != routes.end())
+      for (const Nexthop& nexthop : now->second->nexthops)
+        each(route.peer, nexthop.dev, nexthop.weight);
+}
+
+}  // namespace
+
+std::vector<Route> route_places(const Desired& desired) {
+  std::vector<Route> places;
+  for (const DesiredRoute& wanted : desired.routes) {
+    places.push_back(unicast(wanted, desired.protocol));
+    if (wanted.fallback) places.push_back(fallback(wanted, desired.protocol));
+  }
+  return places;
+}
+
+bool uses_nexthop_group(const DesiredGroup& group, const NexthopAbilities& abilities) {
+  return group.balance.mode != BalanceMode::hash && abilities.resilient;
+}
+
+std::string mechanism_text(const DesiredGroup& group, const NexthopAbilities& abilities) {
+  if (uses_nexthop_group(group, abilities)) return "resilient nexthop group";
+  if (group.balance.mode == BalanceMode::hash) return "multipath route: balance.mode is hash";
+  return "multipath route: this kernel has no resilient nexthop groups, which came with Linux 5.13 "
+         "(" +
+         abilities.reason + ")";
+}
+
+std::map<std::string, std::set<std::string>> carrying(const Desired& desired,
+                                                      const Carriage& carriage) {
+  std::map<std::string, std::set<std::string>> tunnels;
+  for_each_carrier(desired, carriage,
+                   [&](const std::string& peer, const std::string& tunnel, unsigned) {
+                     tunnels[peer].insert(tunnel);
+                   });
+  return tunnels;
+}
+
+std::map<std::string, std::map<std::string, unsigned>> weights(const Desired& desired,
+                                                               const Carriage& carriage) {
+  std::map<std::string, std::map<std::string, unsigned>> weights;
+  for_each_carrier(desired, carriage,
+                   [&](const std::string& peer, const std::string& tunnel, unsigned weight) {
+                     weights[peer][tunnel] = weight;
+                   });
+  return weights;
+}
+
+Carriage wanted_carriage(const Desired& desired, const Observed& observed,
+                         const HealthTable& health) {
+  return Wanting(desired, observed, health).take();
+}
+
+CarriageSteps plan_carriage(const Carriage& before, const Carriage& wanted) {
+  CarriageSteps steps;
+  Carriage now;
+  now.nexthops = before.nexthops;
+  now.groups = before.groups;
+  bool deleted = false;
+  for (const NexthopObject& nexthop : before.nexthops) {
+    if (contains(wanted.nexthops, nexthop)) continue;
+    const auto uses = std::ranges::count_if(before.groups, [&](const NexthopGroup& group) {
+      return std::ranges::find(group.members, nexthop.id, &GroupMember::id) != group.members.end();
+    });
+    const bool renamed =
+        std::ranges::find(wanted.nexthops, nexthop.id, &NexthopObject::id) != wanted.nexthops.end();
+    if (uses < many_groups && !renamed) continue;
+    if (!deleted) now.routes = before.routes;
+    deleted = true;
+    steps.additions.push_back(NexthopStep{nexthop, std::nullopt});
+    record(now, NexthopStep{nexthop, std::nullopt});
+  }
+  const std::vector<Route>& routes_now = deleted ? now.routes : before.routes;
+
+  for (const NexthopObject& nexthop : wanted.nexthops)
+    if (!contains(now.nexthops, nexthop))
+      steps.additions.push_back(NexthopStep{std::nullopt, nexthop});
+  const auto groups_now = by_id(now.groups);
+  const auto groups_wanted = by_id(wanted.groups);
+  for (const NexthopGroup& group : wanted.groups) {
+    const auto found = groups_now.find(group.id);
+    if (found == groups_now.end())
+      steps.additions.push_back(GroupStep{std::nullopt, group});
+    else if (!same_group(*found->second, group))
+      steps.additions.push_back(GroupStep{*found->second, group});
+  }
+  const auto index_now = by_place(routes_now);
+  const auto index_wanted = by_place(wanted.routes);
+  for (const Route& route : wanted.routes) {
+    const auto found = index_now.find(place_of(route));
+    if (found == index_now.end())
+      steps.additions.push_back(RouteStep{std::nullopt, route});
+    else if (!(*found->second == route))
+      steps.additions.push_back(RouteStep{*found->second, route});
+  }
+  for (const Rule& rule : wanted.rules)
+    if (!contains(before.rules, rule)) steps.additions.push_back(RuleStep{std::nullopt, rule});
+
+  for (const Rule& rule : before.rules)
+    if (!contains(wanted.rules, rule)) steps.removals.push_back(RuleStep{rule, std::nullopt});
+  // A unicast route goes before the fallback below it.
+  for (const RouteType type : {RouteType::unicast, RouteType::unreachable})
+    for (const Route& route : routes_now)
+      if (route.type == type && !index_wanted.contains(place_of(route)))
+        steps.removals.push_back(RouteStep{route, std::nullopt});
+  for (const NexthopGroup& group : now.groups)
+    if (!groups_wanted.contains(group.id)) steps.removals.push_back(GroupStep{group, std::nullopt});
+  for (const NexthopObject& nexthop : now.nexthops)
+    if (!contains(wanted.nexthops, nexthop))
+      steps.removals.push_back(NexthopStep{nexthop, std::nullopt});
+  return steps;
+}
+
+// ---- what will be there after a step ----
+
+namespace {
+
+void drop_group(Carriage& carriage, std::uint32_t id) {
+  std::erase_if(carriage.groups, [&](const NexthopGroup& group) { return group.id == id; });
+  std::erase_if(carriage.routes, [&](const Route& route) { return route.nexthop_id == id; });
+}
+
+}  // namespace
+
+void record(Carriage& carriage, const NexthopStep& step) {
+  if (step.before) {
+    const std::uint32_t id = step.before->id;
+    std::erase_if(carriage.nexthops, [&](const NexthopObject& one) { return one.id == id; });
+    std::vector<std::uint32_t> empty;
+    for (NexthopGroup& group : carriage.groups) {
+      std::erase_if(group.members, [&](const GroupMember& member) { return member.id == id; });
+      if (group.members.empty()) empty.push_back(group.id);
+    }
+    for (const std::uint32_t group : empty) drop_group(carriage, group);
+  }
+  if (step.after) carriage.nexthops.push_back(*step.after);
+}
+
+void record(Carriage& carriage, const GroupStep& step) {
+  if (!step.after) return drop_group(carriage, step.before->id);
+  const auto found = std::ranges::find(carriage.groups, step.after->id, &NexthopGroup::id);
+  if (found == carriage.groups.end())
+    carriage.groups.push_back(*step.after);
+  else
+    *found = *step.after;
+}
+
+void record(Carriage& carriage, const RouteStep& step) {
+  const Route& named = step.after ? *step.after : *step.before;
+  std::erase_if(carriage.routes,
+                [&](const Route& route) { return place_of(route) == place_of(named); });
+  if (step.after) carriage.routes.push_back(*step.after);
+}
+
+void record(Carriage& carriage, const RuleStep& step) {
+  if (step.before) std::erase(carriage.rules, *step.before);
+  if (step.after) carriage.rules.push_back(*step.after);
+}
+
+}  // namespace tunorch

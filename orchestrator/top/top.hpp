@@ -1,0 +1,13 @@
+// `tunorch top`: asks the daemon once a second, shows what top_view makes of it, and does what is
+// typed. Holds the loop; the thinking is in top_model and top_view.
+#pragma once
+
+#include "orchestrator/system/files.hpp"
+
+namespace tunorch {
+
+/// Until it is quit or told to end by a signal. Throws std::runtime_error where there is no
+/// terminal; the terminal is as it was before at every end.
+void run_top(const Paths& paths);
+
+}  // namespace tunorch
