@@ -86,7 +86,7 @@ json plan_without_daemon(const Paths& paths, const ClusterFile& file) {
   Observed observed = kernel.observe(desired);
   note_living_workers(paths, desired, observed);
   observed.page = running_page(paths);
-  json report = plan_report(desired, observed, {});
+  json report = to_json(plan_report(desired, observed, {}));
   if (::geteuid() != 0) {
     report["notes"].push_back(
         "you are not root: what nftables has cannot be seen, and no daemon is asked");

@@ -11,11 +11,11 @@ using nlohmann::json;
 using std::chrono::milliseconds;
 using std::chrono::system_clock;
 
-json to_json(const AppliedFile& file) {
+json to_json(const FileText& file) {
   return {{"text", file.text}, {"name", file.name}, {"base_dir", file.base_dir}};
 }
 
-AppliedFile from_json(const json& saved) {
+FileText from_json(const json& saved) {
   return {saved.value("text", ""), saved.value("name", ""), saved.value("base_dir", "")};
 }
 

@@ -7,20 +7,16 @@
 #include <string>
 
 #include "orchestrator/system/files.hpp"
+#include "protocol/daemon.hpp"
 
 namespace tunorch {
-
-/// A cluster file as the client sent it.
-struct AppliedFile {
-  std::string text, name, base_dir;
-};
 
 /// What is applied, and, while an `apply --confirm` is open, what to go back to and when. No file
 /// to go back to: nothing was applied before.
 struct Applied {
-  AppliedFile file;
+  FileText file;
   bool unconfirmed = false;
-  std::optional<AppliedFile> before;
+  std::optional<FileText> before;
   std::chrono::system_clock::time_point confirm_by{};
 };
 

@@ -8,6 +8,7 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/write.hpp>
+#include <nlohmann/json.hpp>
 
 #include "orchestrator/config/reserved.hpp"
 #include "orchestrator/plan/desired.hpp"
@@ -51,18 +52,6 @@ stream_protocol::acceptor listen_at(asio::io_context& io, const std::filesystem:
 
 }  // namespace
 
-nlohmann::json parse_request(std::string_view line) {
-  auto request = nlohmann::json::parse(line, nullptr, false);
-  const bool understood =
-      request.is_object() && request.contains("op") && request["op"].is_string();
-  return understood ? std::move(request) : nlohmann::json();
-}
-
-bool only_reads(const nlohmann::json& request) {
-  return request["op"] == "status" || request["op"] == "events" || request["op"] == "logs" ||
-         request["op"] == "explain";
-}
-
 void ControlConnection::read_request(OnRequest on_request) {
   deadline_.expires_after(request_limit);
   deadline_.async_wait([self = shared_from_this()](const boost::system::error_code& error) {
@@ -75,14 +64,16 @@ void ControlConnection::read_request(OnRequest on_request) {
           const boost::system::error_code& error, std::size_t size) {
         self->deadline_.cancel();
         if (error == asio::error::not_found)
-          self->send({{"error", "cannot understand the request: it has more than " +
-                                    std::to_string(max_request) + " bytes"}});
+          self->send(to_json(Failure{"cannot parse the request: it has more than " +
+                                     std::to_string(max_request) + " bytes"}));
         if (error) return;
-        const auto request = parse_request(std::string_view(self->inbox_).substr(0, size));
-        if (request.is_null())
-          self->send({{"error", "cannot understand the request: not a JSON object with op"}});
-        else
-          on_request(request, self);
+        std::optional<DaemonRequest> request;
+        try {
+          request = parse_daemon_request(std::string_view(self->inbox_).substr(0, size));
+        } catch (const BadRequest& bad) {
+          self->send(to_json(Failure{bad.what()}));
+        }
+        if (request) on_request(*request, self);
       });
 }
 
@@ -161,7 +152,7 @@ void ControlServer::serve(stream_protocol::socket socket) {
         if (root || only_reads(request))
           handle(request, client);
         else
-          client->send({{"error", "not permitted: run it as root"}});
+          client->send(to_json(Failure{"not permitted: run it as root"}));
       });
 }
 

@@ -9,9 +9,10 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
-#include <string_view>
+
+#include "protocol/daemon.hpp"
 
 namespace tunorch {
 
@@ -19,20 +20,15 @@ namespace tunorch {
 inline constexpr std::size_t max_request = 4 * 1024 * 1024;
 /// Of those who may only read: connections at once. Root's are not counted.
 inline constexpr std::size_t max_readers = 64;
-/// So long a client may take to say what it wants.
+/// Time a client has to send its request.
 inline constexpr std::chrono::seconds request_limit{5};
-
-/// A request: an object whose "op" is a string. Else null.
-nlohmann::json parse_request(std::string_view line);
-/// What members of the group may ask: it changes nothing.
-bool only_reads(const nlohmann::json& request);
 
 /// One connection, held by whoever still has something to answer; closed when the last lets go.
 class ControlConnection : public std::enable_shared_from_this<ControlConnection> {
  public:
   using Socket = boost::asio::local::stream_protocol::socket;
   using OnRequest =
-      std::function<void(const nlohmann::json&, const std::shared_ptr<ControlConnection>&)>;
+      std::function<void(const DaemonRequest&, const std::shared_ptr<ControlConnection>&)>;
 
   /// `ticket` is held as long as the connection is.
   ControlConnection(Socket socket, std::shared_ptr<void> ticket)
@@ -41,8 +37,8 @@ class ControlConnection : public std::enable_shared_from_this<ControlConnection>
   void read_request(OnRequest on_request);
   /// Queued. False where the client is gone, which is no error.
   bool send(const nlohmann::json& line);
-  /// For who is told of things that may not come for long: `on_gone` is called when the client
-  /// goes, which nobody would see else. It has nothing more to say.
+  /// For followers: calls `on_gone` when the client disconnects; with nothing to send, nothing else
+  /// would notice.
   void watch_for_end(std::function<void()> on_gone);
   /// A client that does not read what it asked for is dropped beyond this many bytes.
   static constexpr std::size_t max_unsent = 16 * 1024 * 1024;

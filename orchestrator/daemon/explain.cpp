@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <nlohmann/json.hpp>
 #include <stdexcept>
 
 #include "orchestrator/plan/carriage.hpp"
@@ -67,15 +68,15 @@ void add_way(std::string& text, const json& way) {
 
 }  // namespace
 
-FlowKey flow_of(const json& request) {
+FlowKey flow_of(const Flow& given) {
   FlowKey flow;
-  flow.source = address_of(request.value("source", ""), "source");
-  flow.destination = address_of(request.value("destination", ""), "destination");
+  flow.source = address_of(given.source, "source");
+  flow.destination = address_of(given.destination, "destination");
   if (flow.source.v6 != flow.destination.v6)
     throw std::runtime_error("source and destination are of different families");
-  flow.protocol = protocol_of(request.value("protocol", ""));
-  flow.source_port = request.value("source_port", std::uint16_t{0});
-  flow.destination_port = request.value("destination_port", std::uint16_t{0});
+  flow.protocol = protocol_of(given.protocol);
+  flow.source_port = given.source_port;
+  flow.destination_port = given.destination_port;
   return flow;
 }
 

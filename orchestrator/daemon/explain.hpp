@@ -2,15 +2,16 @@
 // kernel and puts the answer into words; changes nothing.
 #pragma once
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 #include "orchestrator/kernel/kernel.hpp"
+#include "protocol/daemon.hpp"
 
 namespace tunorch {
 
-/// {source, destination, protocol, source_port, destination_port} of a request, checked: throws
-/// std::runtime_error in words.
-routing::FlowKey flow_of(const nlohmann::json& request);
+/// The flow as the kernel is asked for it. Throws std::runtime_error, in words, for addresses that
+/// are none, or of two families, and for an unknown protocol.
+routing::FlowKey flow_of(const Flow& flow);
 /// The same flow as the one who answers sees it.
 routing::FlowKey reversed(const routing::FlowKey& flow);
 nlohmann::json to_json(const routing::FlowKey& flow);

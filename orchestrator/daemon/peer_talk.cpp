@@ -14,8 +14,7 @@ std::uint64_t boottime_ns() {
 }
 
 /// Of each tunnel we know anything about.
-std::vector<worker::TunnelState> states_for(const DesiredGroup& group,
-                                            const PeerTalk::Workers& workers,
+std::vector<worker::TunnelState> states_for(const DesiredGroup& group, const Workers& workers,
                                             const Drains& drains) {
   std::vector<worker::TunnelState> states;
   for (const DesiredMember& member : group.members) {

@@ -7,16 +7,14 @@
 #include <string>
 #include <vector>
 
+#include "orchestrator/daemon/tunnel_set.hpp"
 #include "orchestrator/health/drains.hpp"
 #include "orchestrator/plan/desired.hpp"
-#include "orchestrator/tunnels/tunnel_worker.hpp"
 
 namespace tunorch {
 
 class PeerTalk {
  public:
-  using Workers = std::map<std::string, std::unique_ptr<TunnelWorker>>;
-
   PeerTalk();
 
   /// Tells each peer what changed since it was last told, by every tunnel with a session to it: one

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "orchestrator/pki/pki.hpp"
 #include "orchestrator/plan/carriage.hpp"
@@ -115,7 +116,7 @@ json make_status(const Standing& standing) {
               {"time", utc_now()},          {"events", events}, {"version", TUNORCH_VERSION}};
   status.update(tally.to_json());
   if (!problem.empty()) status["problem"] = problem;
-  if (!web.is_null()) status["web"] = web;
+  if (web) status["web"] = to_json(*web);
   status["daemon"] = {
       {"pid", ::getpid()}, {"started", started}, {"confinement", confinement_status(::getpid())}};
   if (desired.certificate_ends) {
@@ -167,20 +168,18 @@ json make_status(const Standing& standing) {
   return status;
 }
 
-json plan_report(const Desired& desired, const Observed& observed, const HealthTable& health) {
+PlanReport plan_report(const Desired& desired, const Observed& observed,
+                       const HealthTable& health) {
   const Plan plan = make_plan(desired, observed, health);
-  json report{{"steps", json::array()},
-              {"later", json::array()},
-              {"conflicts", plan.conflicts},
-              {"notes", plan.notes}};
+  PlanReport report{{}, {}, plan.conflicts, plan.notes};
   Observed then = observed;
   for (const Step& step : plan.steps) {
-    report["steps"].push_back(describe(step));
+    report.steps.push_back(describe(step));
     record(then, step);
   }
   for (routing::Link& link : then.links) link.carrier = true;
   for (const Step& step : make_carriage_plan(desired, then, all_up(desired)))
-    report["later"].push_back(describe(step));
+    report.later.push_back(describe(step));
   return report;
 }
 

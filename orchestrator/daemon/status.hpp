@@ -4,12 +4,14 @@
 
 #include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 
 #include "orchestrator/health/drains.hpp"
 #include "orchestrator/plan/plan.hpp"
 #include "orchestrator/tunnels/tunnel_worker.hpp"
+#include "protocol/daemon.hpp"
 
 namespace tunorch {
 
@@ -27,15 +29,13 @@ struct Standing {
   const std::vector<std::string>& conflicts;  // what is in the way of parts of it
   const std::map<std::string, std::uint64_t>& events;  // how many of each kind there were
   const Tally& tally;
-  nlohmann::json web;          // WebProcess::status()
-  bool histograms;             // of round trips too: most of the text where there are many peers
-  const std::string& started;  // when the daemon was
+  std::optional<PageState> web;  // nothing: the file asks for none
+  bool histograms;               // of round trips too: most of the text where there are many peers
+  const std::string& started;    // when the daemon was
 };
 
 nlohmann::json make_status(const Standing& standing);
 
-/// {"steps", "later", "conflicts", "notes"}; `later` is what follows as tunnels become healthy.
-nlohmann::json plan_report(const Desired& desired, const Observed& observed,
-                           const HealthTable& health);
+PlanReport plan_report(const Desired& desired, const Observed& observed, const HealthTable& health);
 
 }  // namespace tunorch

@@ -74,10 +74,9 @@ void WebProcess::want(const std::optional<SocketAddress>& listen) {
   settle();
 }
 
-nlohmann::json WebProcess::status() const {
-  if (!wanted_) return nullptr;
-  return {
-      {"listen", wanted_->text()}, {"pid", process_ ? process_->id.pid : 0}, {"reason", reason_}};
+std::optional<PageState> WebProcess::status() const {
+  if (!wanted_) return std::nullopt;
+  return PageState{wanted_->text(), process_ ? process_->id.pid : 0, reason_};
 }
 
 void WebProcess::settle() {

@@ -6,13 +6,13 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 
 #include "orchestrator/config/cluster.hpp"
 #include "orchestrator/health/lifecycle.hpp"
 #include "orchestrator/tunnels/tunnel_worker.hpp"
+#include "protocol/daemon.hpp"
 
 namespace tunorch {
 
@@ -31,8 +31,8 @@ class WebProcess {
   void want(const std::optional<SocketAddress>& listen);
   const std::optional<SocketAddress>& wanted() const { return wanted_; }
 
-  /// {"listen", "pid" (0: it does not run), "reason"}; null where none is wanted.
-  nlohmann::json status() const;
+  /// Nothing where none is wanted.
+  std::optional<PageState> status() const;
 
  private:
   void settle();

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <set>
-#include <stdexcept>
 #include <system_error>
 #include <utility>
 
@@ -121,19 +120,7 @@ Observed Kernel::observe(const Desired& desired) {
 
 // ---- perform ----
 
-void Kernel::perform(const Step& step) {
-  std::visit([this](const auto& one) { change(one); }, step);
-}
-
-void Kernel::change(const WorkerStep&) {
-  throw std::logic_error("a worker step is not the kernel's to perform");
-}
-
-void Kernel::change(const PageStep&) {
-  throw std::logic_error("a page step is not the kernel's to perform");
-}
-
-void Kernel::change(const SysctlStep& step) {
+void Kernel::perform(const SysctlStep& step) {
   if (!step.after) return;  // the inverse of a first write on a new device: it vanishes with it
   const SysctlSetting& after = *step.after;
   const bool ours_alone = !after.device.empty();
@@ -154,12 +141,12 @@ void Kernel::change(const SysctlStep& step) {
     if (!ours_alone) journal_.remove(after.setting.key);
     return;
   }
-  for (const Sysctl& other : after.fan_out) change(other);
+  for (const Sysctl& other : after.fan_out) put_back(other);
   if (restore) journal_.remove(after.setting.key);
 }
 
 /// A fan-out value put back; its device may be gone by now, and then there is nothing to put back.
-void Kernel::change(const Sysctl& setting) {
+void Kernel::put_back(const Sysctl& setting) {
   if (!routing::read_sysctl(setting.key)) return;
   try {
     routing::write_sysctl(setting);
@@ -168,7 +155,7 @@ void Kernel::change(const Sysctl& setting) {
   }
 }
 
-void Kernel::change(const TunStep& step) {
+void Kernel::perform(const TunStep& step) {
   if (!step.after)
     netlink_.delete_link(step.before->name);
   else if (!step.before)
@@ -215,7 +202,7 @@ void Kernel::remove_unmarked_devices() {
   for (const std::string& name : names) journal_.remove_device(name);
 }
 
-void Kernel::change(const AddressStep& step) {
+void Kernel::perform(const AddressStep& step) {
   if (step.before) {
     netlink_.delete_address(*step.before);
     if (step.before->dev == "lo") journal_.remove(*step.before);
@@ -231,7 +218,7 @@ void Kernel::change(const AddressStep& step) {
   }
 }
 
-void Kernel::change(const NftTableStep& step) {
+void Kernel::perform(const NftTableStep& step) {
   if (step.after) {
     journal_.set_nft_table(true);
     routing::write_nft_table(*step.after);
@@ -256,12 +243,12 @@ void unless_gone(Delete deletion) {
 
 }  // namespace
 
-void Kernel::change(const NexthopStep& step) {
+void Kernel::perform(const NexthopStep& step) {
   if (step.before) unless_gone([&] { netlink_.delete_nexthop(step.before->id); });
   if (step.after) netlink_.add_nexthop(*step.after);
 }
 
-void Kernel::change(const GroupStep& step) {
+void Kernel::perform(const GroupStep& step) {
   if (!step.after)
     unless_gone([&] { netlink_.delete_nexthop(step.before->id); });
   else if (step.before)
@@ -270,12 +257,12 @@ void Kernel::change(const GroupStep& step) {
     netlink_.add_nexthop_group(*step.after);
 }
 
-void Kernel::change(const RuleStep& step) {
+void Kernel::perform(const RuleStep& step) {
   if (step.before) unless_gone([&] { netlink_.delete_rule(*step.before); });
   if (step.after) netlink_.add_rule(*step.after);
 }
 
-void Kernel::change(const RouteStep& step) {
+void Kernel::perform(const RouteStep& step) {
   if (!step.after)
     unless_gone([&] { netlink_.delete_route(*step.before); });
   else if (step.before)

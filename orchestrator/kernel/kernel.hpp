@@ -28,27 +28,24 @@ class Kernel {
   /// Only reads. Needs no root, but for our nftables table (then taken as absent).
   Observed observe(const Desired& desired);
 
-  /// Performs any step but a WorkerStep or PageStep, whole: on failure the object is as before and
-  /// std::system_error says why. A tuning setting that the kernel refuses is remembered as not
-  /// writable, and the next plan notes it.
-  void perform(const Step& step);
+  /// Performs the step whole: on failure the object is as before and std::system_error says why. A
+  /// tuning setting that the kernel refuses is remembered as not writable, and the next plan notes
+  /// it.
+  void perform(const SysctlStep& step);
+  void perform(const TunStep& step);
+  void perform(const AddressStep& step);
+  void perform(const NftTableStep& step);
+  void perform(const NexthopStep& step);
+  void perform(const GroupStep& step);
+  void perform(const RouteStep& step);
+  void perform(const RuleStep& step);
 
   std::uint8_t protocol() const { return protocol_; }
   /// Called with words about a setting that could not be written or put back.
   std::function<void(const std::string&)> on_refusal = [](const std::string&) {};
 
  private:
-  void change(const SysctlStep& step);
-  void change(const routing::Sysctl& setting);
-  void change(const TunStep& step);
-  void change(const AddressStep& step);
-  void change(const NftTableStep& step);
-  void change(const NexthopStep& step);
-  void change(const GroupStep& step);
-  void change(const RouteStep& step);
-  void change(const RuleStep& step);
-  void change(const WorkerStep& step);
-  void change(const PageStep& step);
+  void put_back(const routing::Sysctl& setting);
   void make_tun(const routing::Tun& tun);
   void tune(const routing::Tun& before, const routing::Tun& after);
 

@@ -201,7 +201,7 @@ class Gathering {
   }
 
   /// For plan and doctor, which read it where it is.
-  void find_file(const AppliedFile& applied) {
+  void find_file(const FileText& applied) {
     const fs::path file = fs::path(applied.base_dir) / fs::path(applied.name).filename();
     const auto text = tail_of(file, most_bytes);
     if (!text)
@@ -212,7 +212,7 @@ class Gathering {
       applied_file_ = file.string();
   }
 
-  void read_cluster(const AppliedFile& applied) {
+  void read_cluster(const FileText& applied) {
     pki_dir_ = fs::path(applied.base_dir) / "pki";
     try {
       const Cluster cluster = parse_cluster(applied.text, applied.name, applied.base_dir);

@@ -128,4 +128,13 @@ void remove_made_dir(const fs::path& dir) {
   }
 }
 
+std::vector<std::filesystem::path> files_of(const std::filesystem::path& dir,
+                                            const std::set<std::string>& extensions) {
+  std::error_code missing;
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(dir, missing))
+    if (extensions.contains(entry.path().extension())) files.push_back(entry.path());
+  return files;
+}
+
 }  // namespace tunorch

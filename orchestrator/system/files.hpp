@@ -4,7 +4,9 @@
 
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <string>
+#include <vector>
 
 namespace tunorch {
 
@@ -46,6 +48,10 @@ void remove_whole(const std::filesystem::path& file);
 
 /// Nothing where the file does not exist or cannot be read.
 std::optional<std::string> read_text(const std::filesystem::path& file);
+
+/// The files of a folder with one of these extensions (".sock"); none if there is no such folder.
+std::vector<std::filesystem::path> files_of(const std::filesystem::path& dir,
+                                            const std::set<std::string>& extensions);
 
 /// Makes missing folders and remembers, by a mark in each, that we did: remove_made_dir() takes
 /// away only those.

@@ -1,6 +1,7 @@
 // The two local protocols, as whoever reaches the socket may speak them: a client's request to the
 // daemon (C), a daemon's request to a worker (W), and what a peer's daemon answers to `explain`
 // (E). The first byte says which.
+#include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
 
@@ -14,18 +15,19 @@ namespace {
 using namespace tunorch;
 
 void read_request(std::string_view line) {
-  const nlohmann::json request = parse_request(line);
-  if (request.is_null()) return;
-  const std::string op = request["op"];
-  require(only_reads(request) == (op == "status" || op == "events" || op == "explain"));
   try {
-    const routing::FlowKey flow = flow_of(request);
+    const DaemonRequest request = parse_daemon_request(line);
+    const std::string again = to_line(request);
+    require(to_line(parse_daemon_request(again)) == again);
+    const auto* question = std::get_if<ExplainRequest>(&request);
+    if (!question) return;
+    require(only_reads(request));
+    const routing::FlowKey flow = flow_of(question->flow);
     require(flow.source.v6 == flow.destination.v6);
     require(flow.source.is_host() && flow.destination.is_host());
     require(to_json(reversed(reversed(flow))) == to_json(flow));
-  } catch (const std::exception& error) {  // becomes the client's {"error": …}
-    nlohmann::json{{"error", error.what()}}.dump(-1, ' ', false,
-                                                 nlohmann::json::error_handler_t::replace);
+  } catch (const std::runtime_error& error) {  // becomes the client's {"error": …}
+    to_json(Failure{error.what()}).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   }
 }
 
