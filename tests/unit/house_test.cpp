@@ -173,7 +173,7 @@ std::vector<const Source*> with_headers(const Source& source, const std::vector<
 
 TEST(House, PureFilesKnowNoClockNoKernelAndNoLog) {
   const std::string pure =
-      "(protocol/.*|base/(?!fd).*|"
+      "(protocol/.*|base/(fnv1a|owned)|"
       "orchestrator/("
       "(plan|health|engines)/.*|config/(?!yaml|load).*|"
       "doctor/(?!probe).*|pki/node_keys|telemetry/(tally|utc|log_lines|log_ring)|"

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <random>
 
+#include "tests/unit/bare_machine.hpp"
 #include "tests/unit/sample_cluster.hpp"
 
 namespace tunorch {
@@ -24,20 +25,6 @@ std::vector<std::string> texts(const std::vector<Step>& steps) {
   std::vector<std::string> all;
   for (const Step& step : steps) all.push_back(describe(step));
   return all;
-}
-
-/// A machine with lo and eth0 up and every setting at 0.
-Observed bare_machine(const Desired& desired) {
-  Observed observed;
-  for (const char* name : {"lo", "eth0"}) {
-    routing::Link link;
-    link.name = name;
-    link.admin_up = true;
-    observed.links.push_back(link);
-  }
-  for (const std::string& key : sysctl_keys(desired, {}))
-    if (key.find(".conf.backbone") == std::string::npos) observed.sysctls[key] = {"0", true, {}};
-  return observed;
 }
 
 void perform_all(Observed& observed, const std::vector<Step>& steps) {
