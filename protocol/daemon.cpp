@@ -211,14 +211,17 @@ ApplyDone apply_done_of(const json& line) {
   ApplyDone done;
   done.done = line.value("done", false);
   done.missing = line.value("missing", Strings{});
-  if (const json web = line.value("web", json()); web.is_object())
-    done.web = PageState{web.value("listen", ""), web.value("pid", 0), web.value("reason", "")};
+  if (const json web = line.value("web", json()); web.is_object()) done.web = page_from(web);
   if (line.contains("confirm_within_ms"))
     done.confirm_within_ms = line["confirm_within_ms"].get<std::int64_t>();
   return done;
 }
 
 }  // namespace
+
+PageState page_from(const json& page) {
+  return {page.value("listen", ""), page.value("pid", 0), page.value("reason", "")};
+}
 
 std::optional<DaemonAnswer> parse_daemon_answer(const json& line) {
   if (!line.is_object() || line.contains("event")) return std::nullopt;

@@ -155,6 +155,7 @@ struct PlanReport {
   std::vector<std::string> conflicts, notes;
 };
 
+PageState page_from(const nlohmann::json& json);
 nlohmann::json to_json(const StepAnswer& answer);
 nlohmann::json to_json(const WaitingAnswer& answer);
 nlohmann::json to_json(const DoneAnswer& answer);

@@ -4,7 +4,10 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/write.hpp>
+#include <nlohmann/json.hpp>
 #include <utility>
+
+#include "protocol/daemon.hpp"
 
 namespace tunorch::web {
 namespace {
@@ -21,7 +24,8 @@ constexpr std::size_t max_answer = 64 * 1024 * 1024;
 /// A question, and the lines of its answer.
 class Talk : public std::enable_shared_from_this<Talk> {
  public:
-  Talk(asio::io_context& io, json request) : socket_(io), out_(request.dump() + "\n") {}
+  Talk(asio::io_context& io, const DaemonRequest& request)
+      : socket_(io), out_(to_line(request) + "\n") {}
 
   /// `on_line` says whether there is more to hear; `on_end` is called once, when there is not.
   void begin(const stream_protocol::endpoint& at, std::function<bool(const json&)> on_line,
@@ -75,7 +79,7 @@ class Following : public std::enable_shared_from_this<Following> {
   void begin() {
     if (!follower_) return;
     bool first = true;
-    talk_ = std::make_shared<Talk>(io_, json{{"op", "events"}, {"follow", true}});
+    talk_ = std::make_shared<Talk>(io_, EventsRequest{true});
     talk_->begin(
         at_,
         [self = shared_from_this(), first](const json& event) mutable {
@@ -124,8 +128,7 @@ void DaemonLink::ask_status(OnStatus on_status) {
 void DaemonLink::ask() {
   asking_ = true;
   asked_ = Clock::now();
-  const auto talk =
-      std::make_shared<Talk>(io_, json{{"op", "status"}, {"histograms", histograms_}});
+  const auto talk = std::make_shared<Talk>(io_, StatusRequest{histograms_});
   const auto timer = std::make_shared<asio::steady_timer>(io_, answer_limit);
   const auto answer = std::make_shared<json>();
   timer->async_wait([talk](const error_code& error) {

@@ -15,6 +15,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
+#include <memory>
 #include <stdexcept>
 #include <system_error>
 #include <vector>
@@ -32,6 +33,16 @@ namespace tunorch {
 namespace {
 
 namespace fs = std::filesystem;
+
+/// What flags said; empty: nothing, so that it asks.
+struct Options {
+  std::string file = "cluster.yaml";
+  std::string cluster;
+  std::string listen;  // NAME=ADDRESS
+  std::vector<std::string> dial;
+  std::string tunnels, metrics;
+  bool yes = false;  // take the defaults instead of asking
+};
 
 /// The address that packets to elsewhere leave with; nothing is sent (connect(2) of a datagram
 /// socket only looks the route up). Empty where there is no way out.
@@ -88,7 +99,7 @@ const std::array questions{
 };
 
 /// What the flags say, in the order of `questions`; empty where they say nothing.
-std::array<std::string, questions.size()> said_by_flags(const InitFlags& flags) {
+std::array<std::string, questions.size()> said_by_flags(const Options& flags) {
   const std::size_t mark = flags.listen.find('=');
   if (!flags.listen.empty() && (mark == flags.listen.npos || mark == 0))
     throw std::runtime_error(fmt::format(
@@ -142,7 +153,7 @@ std::string missing_flags(const std::vector<const Question*>& open) {
   return fmt::format("{}", fmt::join(flags, ", "));
 }
 
-InitAnswers answers_of(const InitFlags& flags) {
+InitAnswers answers_of(const Options& flags) {
   const auto said = said_by_flags(flags);
   InitAnswers answers;
   // The flags first: what is asked then has defaults that go with them.
@@ -237,14 +248,12 @@ std::string schema_path() {
                                                        : installed_schema;
 }
 
-}  // namespace
-
-int init_verb(const VerbOptions& options) {
-  const fs::path file = options.file.empty() ? "cluster.yaml" : options.file;
+int make_cluster(const Options& options) {
+  const fs::path file = options.file;
   const fs::path folder = fs::absolute(file).parent_path();
   const fs::path shown_pki = file.parent_path() / "pki";
   refuse_what_is_there(file, shown_pki);
-  const InitAnswers answers = answers_of(options.init);
+  const InitAnswers answers = answers_of(options);
   const std::string text = init_text(answers, schema_path());
   Cluster cluster = parse_cluster(text, file.string(), folder);
 
@@ -261,6 +270,48 @@ int init_verb(const VerbOptions& options) {
       "\n%s",
       init_next_steps(answers, file.parent_path().string(), file.filename().string()).c_str());
   return 0;
+}
+
+}  // namespace
+
+Verb init_verb() {
+  const auto options = std::make_shared<Options>();
+  return {.name = "init",
+          .summary = "Make a new cluster file, and the certificates beside it",
+          .details =
+              "Asks for what no flag says; Enter takes the default. Existing files are never\n"
+              "overwritten; on failure nothing is left behind. Prints what to do next. Asks\n"
+              "nothing if stdin is not a terminal.\n\n"
+              "Example:  tunorch init --cluster demo --listen gateway=203.0.113.10 \\\n"
+              "                       --dial edge,branch --yes",
+          .options = {{.names = "file",
+                       .help = "The file to make; default: ./cluster.yaml",
+                       .type = "cluster.yaml",
+                       .value = &options->file},
+                      {.names = "--cluster",
+                       .help = "Its name",
+                       .type = "NAME",
+                       .value = &options->cluster},
+                      {.names = "--listen",
+                       .help = "The host that is dialed, and its IP address: NAME=ADDRESS",
+                       .type = "HOST",
+                       .value = &options->listen},
+                      {.names = "--dial",
+                       .help = "Hosts that dial it, with commas between them",
+                       .type = "NAMES",
+                       .value = &options->dial},
+                      {.names = "--tunnels",
+                       .help = "How many tunnels",
+                       .type = "NUMBER",
+                       .value = &options->tunnels},
+                      {.names = "--metrics",
+                       .help = "Where each host has a page and metrics for Prometheus, or `off`",
+                       .type = "ADDRESS:PORT",
+                       .value = &options->metrics},
+                      {.names = "--yes,-y",
+                       .help = "Ask nothing: what no flag says has its default",
+                       .value = &options->yes}},
+          .run = [options](const Paths&) { return make_cluster(*options); }};
 }
 
 }  // namespace tunorch

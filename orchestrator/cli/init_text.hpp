@@ -1,5 +1,5 @@
 // The text of a new cluster file, made from a few answers, and what is wrong with an answer. Pure:
-// asking and writing are init_verb.cpp's.
+// asking and writing are init.cpp's.
 #pragma once
 
 #include <string>

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <map>
+#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "orchestrator/system/confinement.hpp"
@@ -79,10 +80,9 @@ std::string peer_line(const Terminal& terminal, const json& peer) {
 
 }  // namespace
 
-std::string page_text(const json& web) {
-  const std::string listen = web.at("listen");
-  if (const std::string reason = web.at("reason"); !reason.empty())
-    return "no page and no metrics: " + reason;
+std::string page_text(const PageState& page) {
+  if (!page.reason.empty()) return "no page and no metrics: " + page.reason;
+  const std::string& listen = page.listen;
   const bool loopback = listen.starts_with("127.") || listen.starts_with("[::1]");
   return "page and metrics: http://" + listen + "/" +
          (loopback ? "" : " (without a password: whoever can connect can look)");
@@ -114,7 +114,7 @@ std::string status_text(const Terminal& terminal, const json& status) {
   text += "\n";
   if (status.contains("web")) {
     const Tone tone = status["web"]["reason"] == "" ? Tone::plain : Tone::warning;
-    text += toned(terminal, tone, page_text(status["web"])) + "\n";
+    text += toned(terminal, tone, page_text(page_from(status["web"]))) + "\n";
   }
   return text + confinement_lines(status);
 }

@@ -133,11 +133,9 @@ void pack(const NewFile& output, const std::string& folder, const std::string& n
                            (done.problem.empty() ? said : done.problem));
 }
 
-}  // namespace
-
-int support_bundle_verb(const VerbOptions& options) {
-  const std::string name = bundle_name(options.paths.node);
-  const fs::path output = options.output.empty() ? name + ".tar.gz" : options.output;
+int make_bundle(const std::string& given, const Paths& paths) {
+  const std::string name = bundle_name(paths.node);
+  const fs::path output = given.empty() ? name + ".tar.gz" : given;
   ::umask(077);
   const Interruptions interruptions;
   NewFile file(fs::absolute(output));
@@ -145,11 +143,11 @@ int support_bundle_verb(const VerbOptions& options) {
   const fs::path folder = fs::path(temporary.path) / name;
   fs::create_directory(folder);
 
-  const auto parts = gather_support({.paths = options.paths,
+  const auto parts = gather_support({.paths = paths,
                                      .folder = folder,
                                      .until = std::chrono::steady_clock::now() + gather_limit,
                                      .between = Interruptions::check});
-  write_whole(folder / "MANIFEST", manifest_text(about(options.paths), parts));
+  write_whole(folder / "MANIFEST", manifest_text(about(paths), parts));
   pack(file, temporary.path, name);
   file.keep();
 
@@ -159,6 +157,25 @@ int support_bundle_verb(const VerbOptions& options) {
   std::printf("keys, passwords and tokens are taken out; names and addresses are in it\n");
   if (::geteuid() != 0) std::printf("as root there is more in it\n");
   return 0;
+}
+
+}  // namespace
+
+Verb support_bundle_verb() {
+  const auto output = std::make_shared<std::string>();
+  return {
+      .name = "support-bundle",
+      .summary = "Gather one archive to send with a bug report",
+      .details =
+          "Status, events, settings, logs, and what the kernel has; keys, passwords and tokens\n"
+          "are taken out, names and addresses are not. MANIFEST in it says how each part was\n"
+          "got, or why it is missing. Works without a daemon, and with less in it without\n"
+          "root. Takes a few seconds, and two minutes at most.",
+      .options = {{.names = "--output,-o",
+                   .help = "Default: ./tunorch-support-NODE-TIME.tar.gz",
+                   .type = "FILE.tar.gz",
+                   .value = output.get()}},
+      .run = [output](const Paths& paths) { return make_bundle(*output, paths); }};
 }
 
 }  // namespace tunorch

@@ -7,6 +7,7 @@
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/write.hpp>
+#include <nlohmann/json.hpp>
 #include <stdexcept>
 
 #include "orchestrator/system/executable.hpp"
@@ -69,10 +70,10 @@ Client Client::start_daemon(const Paths& paths) {
                            paths.log().string());
 }
 
-void Client::ask(const nlohmann::json& request,
+void Client::ask(const DaemonRequest& request,
                  const std::function<void(const nlohmann::json&)>& on_line) {
   boost::system::error_code error;
-  asio::write(connection_->socket, asio::buffer(request.dump() + "\n"), error);
+  asio::write(connection_->socket, asio::buffer(to_line(request) + "\n"), error);
   std::string inbox;
   bool answered = false;
   while (!error) {

@@ -4,11 +4,12 @@
 
 #include <functional>
 #include <memory>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 
 #include "orchestrator/system/files.hpp"
+#include "protocol/daemon.hpp"
 
 namespace tunorch {
 
@@ -23,8 +24,7 @@ class Client {
 
   /// Sends one request and calls `on_line` for each answer until the daemon closes. Throws
   /// std::runtime_error where the daemon goes away without an answer.
-  void ask(const nlohmann::json& request,
-           const std::function<void(const nlohmann::json&)>& on_line);
+  void ask(const DaemonRequest& request, const std::function<void(const nlohmann::json&)>& on_line);
 
  private:
   struct Connection;

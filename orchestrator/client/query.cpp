@@ -3,6 +3,7 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/write.hpp>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 namespace tunorch {
@@ -11,10 +12,10 @@ namespace asio = boost::asio;
 using asio::local::stream_protocol;
 
 std::shared_ptr<ControlQuery> ControlQuery::ask(asio::io_context& io, const Paths& paths,
-                                                const nlohmann::json& request, OnLine on_line,
+                                                const DaemonRequest& request, OnLine on_line,
                                                 OnEnd on_end) {
   std::shared_ptr<ControlQuery> query(new ControlQuery(io, std::move(on_line), std::move(on_end)));
-  query->outbox_ = request.dump() + "\n";
+  query->outbox_ = to_line(request) + "\n";
   query->socket_.async_connect(stream_protocol::endpoint(paths.control_socket().string()),
                                [query](const boost::system::error_code& refused) {
                                  if (refused) return query->end(false);

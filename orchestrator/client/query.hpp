@@ -6,10 +6,11 @@
 #include <boost/asio/local/stream_protocol.hpp>
 #include <functional>
 #include <memory>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "orchestrator/system/files.hpp"
+#include "protocol/daemon.hpp"
 
 namespace tunorch {
 
@@ -19,15 +20,15 @@ class ControlQuery : public std::enable_shared_from_this<ControlQuery> {
   /// Once, at the end; with false where no daemon took the request.
   using OnEnd = std::function<void(bool asked)>;
 
-  /// Lives until it has ended; none of both is called before this returns.
+  /// Lives until it has ended; neither callback runs before this returns.
   static std::shared_ptr<ControlQuery> ask(boost::asio::io_context& io, const Paths& paths,
-                                           const nlohmann::json& request, OnLine on_line,
+                                           const DaemonRequest& request, OnLine on_line,
                                            OnEnd on_end);
   /// Lets go of it; nothing is called any more.
   void cancel();
 
  private:
-  /// Of an answer that is no line.
+  /// Longest line accepted, in bytes.
   static constexpr std::size_t max_answer = 64 * 1024 * 1024;
 
   ControlQuery(boost::asio::io_context& io, OnLine on_line, OnEnd on_end)

@@ -14,6 +14,7 @@
 #include <chrono>
 #include <list>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <system_error>
@@ -38,7 +39,7 @@ constexpr seconds interval{1};
 constexpr seconds answer_limit{3};
 constexpr std::size_t kept_events = 100;
 /// As the verbs have them.
-constexpr int drain_deadline_ms = 60000, restart_deadline_ms = 10000;
+constexpr std::uint32_t drain_deadline_ms = 60'000, restart_deadline_ms = 10'000;
 
 /// RFC 3339, whose date nobody needs here.
 std::string event_text(const json& event) {
@@ -90,15 +91,15 @@ class Top {
   void take(const json& status);
   void lost(const std::string& why);
   void follow_events();
-  void want(const char* what, const std::string& question, json request);
-  void act(const std::string& what, const json& request);
+  void want(const char* what, const std::string& question, DaemonRequest request);
+  void act(const std::string& what, const DaemonRequest& request);
   void say(const std::string& text, Tone tone = Tone::plain);
   void draw();
   const TopModel& shown() const { return frozen_ ? *frozen_ : model_; }
 
   struct Wish {  // that waits for a yes
     std::string what;
-    json request;
+    DaemonRequest request;
   };
 
   const Paths& paths_;
@@ -186,16 +187,12 @@ void Top::typed_command(int key) {
       return sort_by(Order::restarts);
     case 'd':
       return want("drain", "its flows go to other tunnels",
-                  {{"op", "drain"}, {"tunnel", tunnel}, {"deadline_ms", drain_deadline_ms}});
+                  DrainRequest{tunnel, drain_deadline_ms});
     case 'x':
       return want("restart", "it is drained, and its worker started anew",
-                  {{"op", "restart"},
-                   {"tunnel", tunnel},
-                   {"rolling", false},
-                   {"deadline_ms", restart_deadline_ms}});
+                  RestartRequest{tunnel, false, restart_deadline_ms});
     case 'u':
-      if (!tunnel.empty() && state_.away.empty())
-        act("undrain " + tunnel, {{"op", "undrain"}, {"tunnel", tunnel}});
+      if (!tunnel.empty() && state_.away.empty()) act("undrain " + tunnel, UndrainRequest{tunnel});
       return;
     default:
       return;
@@ -232,10 +229,12 @@ void Top::poll() {
   asked_ = Clock::now();
   refusal_.clear();
   status_ = ControlQuery::ask(
-      io_, paths_, {{"op", "status"}},
+      io_, paths_, StatusRequest{},
       [this](const json& line) {
-        if (line.contains("error") && line["error"].is_string())
-          refusal_ = line["error"];
+        const auto answer = parse_daemon_answer(line);
+        const auto* failure = answer ? std::get_if<Failure>(&*answer) : nullptr;
+        if (failure)
+          refusal_ = failure->error;
         else
           take(line);
       },
@@ -274,7 +273,7 @@ void Top::lost(const std::string& why) {
 void Top::follow_events() {
   state_.events.clear();
   events_ = ControlQuery::ask(
-      io_, paths_, {{"op", "events"}, {"follow", true}},
+      io_, paths_, EventsRequest{true},
       [this](const json& event) {
         if (!event.contains("event")) return;
         state_.events.push_back(event_text(event));
@@ -285,14 +284,14 @@ void Top::follow_events() {
 
 // ---- what is asked of it ----
 
-void Top::want(const char* what, const std::string& question, json request) {
+void Top::want(const char* what, const std::string& question, DaemonRequest request) {
   if (state_.selected.empty() || !state_.away.empty()) return;
   wish_ = Wish{std::string(what) + " " + state_.selected, std::move(request)};
   say(fmt::format("{}? {}. y/n", wish_->what, question), Tone::warning);
 }
 
 /// The answer may take a minute: the view goes on meanwhile.
-void Top::act(const std::string& what, const json& request) {
+void Top::act(const std::string& what, const DaemonRequest& request) {
   struct Outcome {
     std::string error, step;
     bool done = false;
@@ -303,9 +302,11 @@ void Top::act(const std::string& what, const json& request) {
   ControlQuery::ask(
       io_, paths_, request,
       [this, what, outcome](const json& line) {
-        if (line.contains("error") && line["error"].is_string()) outcome->error = line["error"];
-        outcome->done = outcome->done || line.value("done", false);
-        if (line.contains("step")) say(what + ": " + line["step"].get<std::string>());
+        const auto answer = parse_daemon_answer(line);
+        if (!answer) return;
+        if (const auto* failure = std::get_if<Failure>(&*answer)) outcome->error = failure->error;
+        if (const auto* end = std::get_if<DoneAnswer>(&*answer)) outcome->done = end->done;
+        if (const auto* step = std::get_if<StepAnswer>(&*answer)) say(what + ": " + step->step);
         draw();
       },
       [this, what, outcome](bool) {

@@ -148,7 +148,7 @@ TEST(House, ALibraryLivesBehindOneFilePair) {
       {"systemd/.*", "orchestrator/system/service_manager\\..pp"},
       {"prometheus/.*", "web/metrics\\.cpp"},
       {"boost/beast.*", "web/server\\.cpp"},
-      {"CLI/.*", "orchestrator/cli/main\\.cpp"},
+      {"CLI/.*", "orchestrator/cli/command_line\\..pp"},
       {"(ncurses|curses)\\.h", "orchestrator/terminal/screen\\.cpp"},
   };
   for (const Source& source : sources(code))
