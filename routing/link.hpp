@@ -8,6 +8,9 @@
 namespace tunorch::routing {
 
 /// Any network device (ip-link(8)).
+/// IPv6 needs packets of this size in bytes to pass whole (RFC 8200, section 5).
+inline constexpr unsigned ipv6_least_mtu = 1280;
+
 struct Link {
   std::string name;
   std::vector<std::string> alt_names = {};  // IFLA_ALT_IFNAME: a TUN can have none of these either

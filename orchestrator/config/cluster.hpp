@@ -76,6 +76,13 @@ struct PostgresOptions {
   bool sync = false;
 };
 
+/// Of every engine but our own worker; those of an engine that serves nothing are only unused.
+struct EngineOptions {
+  OpenVpnOptions openvpn;
+  WireGuardOptions wireguard;
+  CommandOptions command;
+};
+
 struct Tunnel {
   int id = 0;               // device <bundle>-<id>, port + id
   unsigned weight = 1;      // 1…256
@@ -152,9 +159,7 @@ struct Bundle {
   std::string cipher = "auto";
   int streams = 1;
   Engine engine = Engine::native;  // of tunnels that name none
-  OpenVpnOptions openvpn;
-  WireGuardOptions wireguard;
-  CommandOptions command;
+  EngineOptions engines;
   PostgresOptions postgres;
   LinkOptions link;
   SocketOptions sockets;

@@ -83,7 +83,8 @@ bool serves(const Bundle& bundle, Engine engine) {
 }
 
 unsigned default_mtu(const Bundle& bundle, Engine engine) {
-  const bool stream = engine == Engine::native || (engine == Engine::openvpn && bundle.openvpn.tcp);
+  const bool stream =
+      engine == Engine::native || (engine == Engine::openvpn && bundle.engines.openvpn.tcp);
   return stream ? stream_mtu : datagram_mtu;
 }
 
@@ -103,7 +104,7 @@ void check_command(const Section& section, const Bundle& bundle, Report& report)
                  fmt::format("a tunnel of bundle '{}' has the engine command, and the key '{}' is "
                              "missing: the command line that serves it",
                              bundle.name, role));
-  const CommandOptions& command = bundle.command;
+  const CommandOptions& command = bundle.engines.command;
   check_words(section.pointer_to("listen"), command.listen, bundle, true, report);
   check_words(section.pointer_to("dial"), command.dial, bundle, false, report);
   check_words(section.pointer_to("health"), command.health, bundle, true, report);
@@ -144,10 +145,39 @@ Engine engine_of(const std::string& name) {
   return Engine::native;
 }
 
+Protocols protocols_of(Engine engine, const EngineOptions& options) {
+  switch (engine) {
+    case Engine::native:
+      return {.tcp = true};
+    case Engine::openvpn:
+      return options.openvpn.tcp ? Protocols{.tcp = true} : Protocols{.udp = true};
+    case Engine::wireguard:
+      return {.udp = true};
+    case Engine::command:
+      break;  // what such a program listens with is its own matter
+  }
+  return {true, true};
+}
+
+std::string program_of(Engine engine, const EngineOptions& options, bool listener) {
+  const auto& words = listener ? options.command.listen : options.command.dial;
+  switch (engine) {
+    case Engine::native:
+      return "";
+    case Engine::openvpn:
+      return options.openvpn.binary;
+    case Engine::wireguard:
+      return options.wireguard.binary;
+    case Engine::command:
+      break;
+  }
+  return words.empty() ? "" : words.front();
+}
+
 void read_engines(const Section& section, Bundle& bundle, Report& report) {
-  bundle.openvpn = read_openvpn(section.section("openvpn"));
-  bundle.wireguard = read_wireguard(section.section("wireguard"));
-  bundle.command = read_command(section.section("command"));
+  bundle.engines.openvpn = read_openvpn(section.section("openvpn"));
+  bundle.engines.wireguard = read_wireguard(section.section("wireguard"));
+  bundle.engines.command = read_command(section.section("command"));
   check_command(section.section("command"), bundle, report);
   bundle.postgres = read_postgres(section.section("postgres"), report);
   check_transports(section, bundle, report);

@@ -122,7 +122,7 @@ Cluster parse_cluster(const std::string& text, const std::string& name, const fs
   assign_link_hosts(cluster, report);
   cluster.tuning = read_tuning(file.section("tuning"), report);
   for (Bundle& bundle : cluster.bundles)
-    for (auto& [name, path] : bundle.command.copies)
+    for (auto& [name, path] : bundle.engines.command.copies)
       if (!path.starts_with('/')) path = (fs::absolute(base_dir) / path).string();
   cluster.pki_dir = absolute_folder(base_dir, file.section("pki").text("dir"));
 

@@ -2,24 +2,21 @@
 
 #include <fmt/format.h>
 
+#include "orchestrator/config/engines.hpp"
+
 namespace tunorch {
 namespace {
 
 using nlohmann::json;
 
-/// What a firewall has to let in. What a program of somebody else's listens with is its own matter.
-json protocols_of(const Bundle& bundle, const Tunnel& tunnel) {
-  switch (tunnel.engine) {
-    case Engine::native:
-      return tunnel.transport == "postgres" ? json::array() : json{"tcp"};
-    case Engine::openvpn:
-      return bundle.openvpn.tcp ? json{"tcp"} : json{"udp"};
-    case Engine::wireguard:
-      return {"udp"};
-    case Engine::command:
-      break;
-  }
-  return {"tcp", "udp"};
+/// What a firewall has to let in.
+json words_of(const Bundle& bundle, const Tunnel& tunnel) {
+  json words = json::array();
+  if (tunnel.engine == Engine::native && tunnel.transport == "postgres") return words;
+  const Protocols protocols = protocols_of(tunnel.engine, bundle.engines);
+  if (protocols.tcp) words.push_back("tcp");
+  if (protocols.udp) words.push_back("udp");
+  return words;
 }
 
 }  // namespace
@@ -31,7 +28,7 @@ json outline(const Cluster& cluster) {
   for (const Bundle& bundle : cluster.bundles) {
     for (const std::string& dialer : bundle.dial) nodes[dialer]["dials"].push_back(bundle.name);
     for (const Tunnel& tunnel : bundle.tunnels)
-      if (const json protocols = protocols_of(bundle, tunnel); !protocols.empty())
+      if (const json protocols = words_of(bundle, tunnel); !protocols.empty())
         nodes[bundle.listen]["listens"].push_back(
             {{"bundle", bundle.name},
              {"tunnel", fmt::format("{}-{}", bundle.name, tunnel.id)},

@@ -3,9 +3,7 @@
 #include <stdexcept>
 
 #include "orchestrator/config/load.hpp"
-#include "orchestrator/engines/command.hpp"
-#include "orchestrator/engines/openvpn.hpp"
-#include "orchestrator/engines/wireguard.hpp"
+#include "orchestrator/engines/registry.hpp"
 #include "orchestrator/pki/pki.hpp"
 #include "orchestrator/pki/wireguard.hpp"
 #include "orchestrator/plan/digest.hpp"
@@ -29,26 +27,19 @@ std::map<std::string, std::string> read_all(const std::map<std::string, std::str
 
 void add_keys(const Cluster& cluster, const NodeKeys& keys, const Paths& paths,
               DesiredTunnel& tunnel) {
-  const auto dir = paths.tunnel_dir(tunnel.name);
-  switch (tunnel.engine) {
-    case Engine::native:
-      if (tunnel.spec.transport == "postgres")
-        tunnel.spec.secrets = read_database_files(tunnel.spec.postgres);
-      tunnel.spec = with_keys(tunnel.spec, keys);
-      return;
-    case Engine::openvpn:
-      tunnel.launch = openvpn_launch(tunnel, dir, keys);
-      break;
-    case Engine::wireguard: {
-      std::vector<std::string> peers;
-      for (const worker::PeerSpec& peer : tunnel.spec.peers) peers.push_back(peer.node);
-      tunnel.launch =
-          wireguard_launch(tunnel, load_wireguard_keys(cluster.pki_dir, paths.node, peers));
-      break;
-    }
-    case Engine::command:
-      tunnel.launch = command_launch(tunnel, dir, read_all(command_copies(tunnel, dir)));
+  if (tunnel.engine == Engine::native) {
+    if (tunnel.spec.transport == "postgres")
+      tunnel.spec.secrets = read_database_files(tunnel.spec.postgres);
+    tunnel.spec = with_keys(tunnel.spec, keys);
+    return;
   }
+  const Materials materials{keys,
+                            [&](const std::vector<std::string>& peers) {
+                              return load_wireguard_keys(cluster.pki_dir, paths.node, peers);
+                            },
+                            read_all};
+  tunnel.launch =
+      foreign_engine(tunnel.engine).launch(tunnel, paths.tunnel_dir(tunnel.name), materials);
   tunnel.spec.digest = digest_of(tunnel.launch);
 }
 

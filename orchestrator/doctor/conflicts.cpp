@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "orchestrator/config/engines.hpp"
 #include "orchestrator/config/reserved.hpp"
 #include "orchestrator/doctor/judges.hpp"
 
@@ -128,11 +129,8 @@ std::vector<Port> listening_ports(const Desired& desired) {
   for (const DesiredTunnel& tunnel : desired.tunnels) {
     const bool rows = tunnel.engine == Engine::native && tunnel.spec.transport == "postgres";
     if (!tunnel.spec.listener || rows) continue;
-    Port port{true, true, tunnel.spec.port};
-    if (tunnel.engine == Engine::native) port.udp = false;
-    if (tunnel.engine == Engine::wireguard) port.tcp = false;
-    if (tunnel.engine == Engine::openvpn) (tunnel.openvpn.tcp ? port.udp : port.tcp) = false;
-    ports.push_back(port);
+    const Protocols protocols = protocols_of(tunnel.engine, tunnel.engines);
+    ports.push_back({protocols.tcp, protocols.udp, tunnel.spec.port});
   }
   return ports;
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "orchestrator/config/engines.hpp"
 #include "orchestrator/doctor/judges.hpp"
 
 namespace tunorch {
@@ -171,11 +172,7 @@ void judge_engines(const Examined& examined, Findings& findings) {
   if (!examined.desired) return;
   std::set<std::string> seen;
   for (const DesiredTunnel& tunnel : examined.desired->tunnels) {
-    std::string program;
-    if (tunnel.engine == Engine::openvpn) program = tunnel.openvpn.binary;
-    if (tunnel.engine == Engine::wireguard) program = tunnel.wireguard.binary;
-    const auto& words = tunnel.spec.listener ? tunnel.command.listen : tunnel.command.dial;
-    if (tunnel.engine == Engine::command && !words.empty()) program = words.front();
+    const std::string program = program_of(tunnel.engine, tunnel.engines, tunnel.spec.listener);
     if (program.empty() || !seen.insert(program).second) continue;
     if (examined.host.services.programs.contains(program)) {
       add_ok(findings, "engines.program", program + " is installed");

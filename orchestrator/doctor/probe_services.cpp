@@ -9,6 +9,7 @@
 #include <regex>
 #include <sstream>
 
+#include "orchestrator/config/engines.hpp"
 #include "orchestrator/doctor/probe.hpp"
 
 namespace tunorch {
@@ -132,11 +133,8 @@ void probe_services(const ProbeRequest& request, HostFacts& host) {
   probe_firewalld(services);
   if (!request.desired) return;
   for (const DesiredTunnel& tunnel : request.desired->tunnels) {
-    std::vector<std::string> programs{tunnel.openvpn.binary, tunnel.wireguard.binary};
-    for (const auto* words : {&tunnel.command.listen, &tunnel.command.dial})
-      if (!words->empty()) programs.push_back(words->front());
-    for (const std::string& program : programs)
-      if (in_path(program)) services.programs.insert(program);
+    const std::string program = program_of(tunnel.engine, tunnel.engines, tunnel.spec.listener);
+    if (!program.empty() && in_path(program)) services.programs.insert(program);
   }
 }
 

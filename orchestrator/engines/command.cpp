@@ -32,13 +32,14 @@ std::map<std::string, std::string> command_copies(const DesiredTunnel& tunnel,
                                                   const std::filesystem::path& dir) {
   const Values values = values_of(tunnel, dir);
   std::map<std::string, std::string> paths;
-  for (const auto& [name, path] : tunnel.command.copies) paths[name] = fill_in(path, values);
+  for (const auto& [name, path] : tunnel.engines.command.copies)
+    paths[name] = fill_in(path, values);
   return paths;
 }
 
 Launch command_launch(const DesiredTunnel& tunnel, const std::filesystem::path& dir,
                       const std::map<std::string, std::string>& copies) {
-  const CommandOptions& options = tunnel.command;
+  const CommandOptions& options = tunnel.engines.command;
   const Values values = values_of(tunnel, dir);
   const auto filled = [&](const std::vector<std::string>& words) {
     std::vector<std::string> all;
@@ -55,6 +56,34 @@ Launch command_launch(const DesiredTunnel& tunnel, const std::filesystem::path& 
   launch.stop_signal = options.stop_signal;
   launch.as_root = options.as_root;
   return launch;
+}
+
+namespace {
+
+/// Nothing is known of what it says.
+class CommandProcess final : public EngineProcess {
+ public:
+  Silence silence(std::chrono::system_clock::time_point) const override {
+    return {"", "no echo through it was answered yet"};
+  }
+};
+
+class CommandEngine final : public ForeignEngine {
+ public:
+  Launch launch(const DesiredTunnel& tunnel, const std::filesystem::path& dir,
+                const Materials& materials) const override {
+    return command_launch(tunnel, dir, materials.read_files(command_copies(tunnel, dir)));
+  }
+  std::unique_ptr<EngineProcess> process(const DesiredTunnel&) const override {
+    return std::make_unique<CommandProcess>();
+  }
+};
+
+}  // namespace
+
+const ForeignEngine& command_engine() {
+  static const CommandEngine engine;
+  return engine;
 }
 
 }  // namespace tunorch

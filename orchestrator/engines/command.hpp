@@ -6,12 +6,13 @@
 #include <map>
 #include <string>
 
-#include "orchestrator/plan/desired.hpp"
-#include "orchestrator/plan/launch.hpp"
+#include "orchestrator/engines/engine.hpp"
 
 namespace tunorch {
 
-/// The files of the host that it is to get copies of: paths by name.
+const ForeignEngine& command_engine();
+
+/// The files of the host that it gets copies of: paths by name.
 std::map<std::string, std::string> command_copies(const DesiredTunnel& tunnel,
                                                   const std::filesystem::path& dir);
 

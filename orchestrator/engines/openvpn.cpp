@@ -10,6 +10,9 @@
 namespace tunorch {
 namespace {
 
+/// In the process's folder.
+constexpr const char* management_socket = "management";
+
 /// UDP has no tuning of its own; more than net.core.*mem_max is cut by the kernel.
 constexpr std::uint32_t udp_buffer_bytes = 2 * 1024 * 1024;
 
@@ -33,7 +36,7 @@ std::uint32_t buffer_bytes(std::uint32_t given, bool tcp) {
 std::string common_part(const DesiredTunnel& tunnel, const std::filesystem::path& dir,
                         const NodeKeys& keys) {
   const auto& spec = tunnel.spec;
-  const bool tcp = tunnel.openvpn.tcp;
+  const bool tcp = tunnel.engines.openvpn.tcp;
   std::string text;
   const auto line = [&](const std::string& words) { text += words + "\n"; };
   line("dev " + tunnel.name);
@@ -47,13 +50,13 @@ std::string common_part(const DesiredTunnel& tunnel, const std::filesystem::path
   line(fmt::format("txqueuelen {}", tunnel.tun.txqueuelen));
   // Over UDP a TCP flow's segments are to fit the path; what else is too large is found by probes.
   line(tcp ? "mssfix 0" : "mssfix 1500 mtu");
-  line("data-ciphers " + tunnel.openvpn.ciphers);
+  line("data-ciphers " + tunnel.engines.openvpn.ciphers);
   line("tls-version-min 1.3");
   if (const auto bytes = buffer_bytes(spec.sndbuf_bytes, tcp))
     line(fmt::format("sndbuf {}", bytes));
   if (const auto bytes = buffer_bytes(spec.rcvbuf_bytes, tcp))
     line(fmt::format("rcvbuf {}", bytes));
-  line(fmt::format("management {} unix", (dir / openvpn_management).string()));
+  line(fmt::format("management {} unix", (dir / management_socket).string()));
   line("verb 2");
   line("suppress-timestamps");
   for (const auto& [name, pem] : key_files(keys))
@@ -70,8 +73,8 @@ std::string listener_part(const DesiredTunnel& tunnel, const std::filesystem::pa
   const auto line = [&](const std::string& words) { text += words + "\n"; };
   line("mode server");
   line("tls-server");
-  line(fmt::format("proto {}{}", tunnel.openvpn.tcp ? "tcp" : "udp",
-                   family + std::string(tunnel.openvpn.tcp ? "-server" : "")));
+  line(fmt::format("proto {}{}", tunnel.engines.openvpn.tcp ? "tcp" : "udp",
+                   family + std::string(tunnel.engines.openvpn.tcp ? "-server" : "")));
   line(fmt::format("lport {}", spec.port));
   line("topology subnet");
   line(fmt::format("ifconfig {} {}", tunnel.link_address.address_text(),
@@ -80,14 +83,14 @@ std::string listener_part(const DesiredTunnel& tunnel, const std::filesystem::pa
   line("ccd-exclusive");
   line(fmt::format("max-clients {}", spec.peers.size() + 1));  // one that returns is there twice
   // Answers leave from the address that was dialed, of several that a host may have.
-  if (!tunnel.openvpn.tcp) line("multihome");
+  if (!tunnel.engines.openvpn.tcp) line("multihome");
   line("dh none");
   line("remote-cert-tls client");
   line("keepalive 1 5");
   line(fmt::format("mark {}", own_connections_mark));
   for (const auto& [name, bytes] :
        {std::pair{"sndbuf", spec.sndbuf_bytes}, std::pair{"rcvbuf", spec.rcvbuf_bytes}})
-    if (const auto size = buffer_bytes(bytes, tunnel.openvpn.tcp))
+    if (const auto size = buffer_bytes(bytes, tunnel.engines.openvpn.tcp))
       line(fmt::format("push \"{} {}\"", name, size));
   return text;
 }
@@ -95,7 +98,7 @@ std::string listener_part(const DesiredTunnel& tunnel, const std::filesystem::pa
 std::string dialer_part(const DesiredTunnel& tunnel) {
   const auto& spec = tunnel.spec;
   const char* const family = tunnel.endpoint.find(':') == std::string::npos ? "4" : "6";
-  const bool tcp = tunnel.openvpn.tcp;
+  const bool tcp = tunnel.engines.openvpn.tcp;
   std::string text;
   const auto line = [&](const std::string& words) { text += words + "\n"; };
   line("tls-client");
@@ -154,9 +157,9 @@ Launch openvpn_launch(const DesiredTunnel& tunnel, const std::filesystem::path& 
                       const NodeKeys& keys) {
   const auto& spec = tunnel.spec;
   Launch launch;
-  launch.argv = {tunnel.openvpn.binary, "--config", (dir / "openvpn.conf").string()};
-  launch.argv.insert(launch.argv.end(), tunnel.openvpn.extra_args.begin(),
-                     tunnel.openvpn.extra_args.end());
+  launch.argv = {tunnel.engines.openvpn.binary, "--config", (dir / "openvpn.conf").string()};
+  launch.argv.insert(launch.argv.end(), tunnel.engines.openvpn.extra_args.begin(),
+                     tunnel.engines.openvpn.extra_args.end());
   launch.files.push_back(
       {"openvpn.conf", (spec.listener ? listener_part(tunnel, dir) : dialer_part(tunnel)) +
                            common_part(tunnel, dir, keys)});
@@ -173,7 +176,7 @@ Launch openvpn_launch(const DesiredTunnel& tunnel, const std::filesystem::path& 
 
 /// Rows are as status-version 3 has them: tab-separated, and HEADER lines tell the columns, which
 /// have been the same since 2.4: name, outer address, address, IPv6 address, received, sent.
-bool OpenVpnState::hear(std::string_view line) {
+bool OpenVpnState::read_line(std::string_view line) {
   while (!line.empty() && line.back() == '\r') line.remove_suffix(1);
   if (line.starts_with(">STATE:"))
     line.remove_prefix(7);
@@ -197,6 +200,76 @@ bool OpenVpnState::hear(std::string_view line) {
     remote = words[4].empty() || words.size() < 6 ? "" : fmt::format("{}:{}", words[4], words[5]);
   }
   return false;
+}
+
+namespace {
+
+class OpenVpnProcess final : public EngineProcess {
+ public:
+  explicit OpenVpnProcess(bool listener) : listener_(listener) {}
+
+  std::string control_socket() const override { return management_socket; }
+  std::string greeting() const override { return "state on\nstate\n"; }
+  std::string question() const override { return "state\nstatus 3\n"; }
+  std::string farewell() const override { return "signal SIGTERM\n"; }
+
+  bool receive(std::string& text) override {
+    bool answered = false;
+    for (auto end = text.find('\n'); end != text.npos; end = text.find('\n')) {
+      answered = state_.read_line(std::string_view(text).substr(0, end)) || answered;
+      text.erase(0, end + 1);
+    }
+    return answered;
+  }
+
+  /// A dialer takes its device only when the listener has answered.
+  std::optional<bool> ready() const override {
+    return state_.state.empty() ? std::nullopt : std::optional(true);
+  }
+
+  PeerCount count(const std::string& peer) const override {
+    if (!listener_)
+      return {.address = state_.remote,
+              .counted = true,
+              .rx_bytes = state_.rx_bytes,
+              .tx_bytes = state_.tx_bytes};
+    const auto found = state_.clients.find(peer);
+    if (found == state_.clients.end()) return {.known = false, .address = ""};
+    return {.by_peer = true,
+            .address = found->second.address,
+            .counted = true,
+            .rx_bytes = found->second.rx_bytes,
+            .tx_bytes = found->second.tx_bytes};
+  }
+
+  Silence silence(std::chrono::system_clock::time_point) const override {
+    if (state_.state.empty()) return {};
+    return {"openvpn is in state " + state_.state +
+                (state_.detail.empty() ? "" : " (" + state_.detail + ")"),
+            ""};
+  }
+
+ private:
+  bool listener_;
+  OpenVpnState state_;
+};
+
+class OpenVpnEngine final : public ForeignEngine {
+ public:
+  Launch launch(const DesiredTunnel& tunnel, const std::filesystem::path& dir,
+                const Materials& materials) const override {
+    return openvpn_launch(tunnel, dir, materials.keys);
+  }
+  std::unique_ptr<EngineProcess> process(const DesiredTunnel& tunnel) const override {
+    return std::make_unique<OpenVpnProcess>(tunnel.spec.listener);
+  }
+};
+
+}  // namespace
+
+const ForeignEngine& openvpn_engine() {
+  static const OpenVpnEngine engine;
+  return engine;
 }
 
 }  // namespace tunorch

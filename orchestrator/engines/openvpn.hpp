@@ -8,14 +8,11 @@
 #include <string>
 #include <string_view>
 
-#include "orchestrator/pki/pki.hpp"
-#include "orchestrator/plan/desired.hpp"
-#include "orchestrator/plan/launch.hpp"
+#include "orchestrator/engines/engine.hpp"
 
 namespace tunorch {
 
-/// In the process's folder.
-inline constexpr const char* openvpn_management = "management";
+const ForeignEngine& openvpn_engine();
 
 /// `dir` is the process's folder. Devices, addresses and routes are ours: it changes none of them.
 Launch openvpn_launch(const DesiredTunnel& tunnel, const std::filesystem::path& dir,
@@ -26,7 +23,7 @@ struct OpenVpnClient {
   std::uint64_t rx_bytes = 0, tx_bytes = 0;
 };
 
-/// What it says of itself, as far as it was heard.
+/// What it says of itself on its management socket.
 struct OpenVpnState {
   std::string state;   // CONNECTED, WAIT, AUTH, …
   std::string detail;  // why
@@ -34,13 +31,8 @@ struct OpenVpnState {
   std::uint64_t rx_bytes = 0, tx_bytes = 0;
   std::map<std::string, OpenVpnClient> clients;  // a listener's, by certificate name
 
-  /// One line from the socket, without its end. True where it ends an answer to openvpn_questions.
-  bool hear(std::string_view line);
+  /// One line from the socket, without its end. True if it ends the answer to the questions.
+  bool read_line(std::string_view line);
 };
-
-/// To be sent once, and each time the state is wanted.
-inline constexpr const char* openvpn_greeting = "state on\nstate\n";
-inline constexpr const char* openvpn_questions = "state\nstatus 3\n";
-inline constexpr const char* openvpn_farewell = "signal SIGTERM\n";
 
 }  // namespace tunorch

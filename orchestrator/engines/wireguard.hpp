@@ -8,20 +8,15 @@
 #include <string>
 #include <string_view>
 
-#include "orchestrator/pki/wireguard.hpp"
-#include "orchestrator/plan/desired.hpp"
-#include "orchestrator/plan/launch.hpp"
+#include "orchestrator/engines/engine.hpp"
 
 namespace tunorch {
+
+const ForeignEngine& wireguard_engine();
 
 /// What the control socket is told first makes it forget all sessions too: told again, it shakes
 /// hands anew.
 Launch wireguard_launch(const DesiredTunnel& tunnel, const WireGuardKeys& keys);
-
-/// Its UAPI socket, in the process's folder.
-inline constexpr const char* wireguard_socket = "uapi.sock";
-
-inline constexpr const char* wireguard_question = "get=1\n\n";
 
 struct WireGuardPeer {
   std::string address;                     // outer, ip:port; empty: not known yet

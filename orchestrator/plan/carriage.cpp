@@ -25,7 +25,6 @@ using routing::Rule;
 
 constexpr std::uint32_t ipv4_metric = 0;
 constexpr std::uint32_t ipv6_metric = 1024;  // IP6_RT_PRIO_USER: IPv6 has no 0
-constexpr unsigned ipv6_least_mtu = 1280;    // RFC 8200, section 5
 
 /// From so many groups on, a dead member is deleted once instead of replaced in each: 9 ms for a
 /// thousand groups against 112. For few, replacing is the faster way for connected sockets.
@@ -182,8 +181,8 @@ class Wanting {
     if (carried.members.empty()) return;
     Route route = unicast(wanted, desired_.protocol);
     route.nexthop_id = carried.group;
-    route.mtu =
-        carried.mtu != 0 && wanted.dst.v6 ? std::max(carried.mtu, ipv6_least_mtu) : carried.mtu;
+    route.mtu = carried.mtu != 0 && wanted.dst.v6 ? std::max(carried.mtu, routing::ipv6_least_mtu)
+                                                  : carried.mtu;
     if (carried.group == 0)
       for (const Member& member : carried.members) {
         Nexthop nexthop{member.tunnel, std::nullopt, member.weight};

@@ -239,9 +239,7 @@ void add_tunnel(const Cluster& cluster, const Bundle& bundle, const Tunnel& tunn
   const Node& first_dialer = *cluster.find_node(bundle.dial.front());
   if (bundle.dial.size() == 1 && !first_dialer.endpoints.empty())
     wanted.dialer = endpoint_of(first_dialer, tunnel);
-  wanted.openvpn = bundle.openvpn;
-  wanted.wireguard = bundle.wireguard;
-  wanted.command = bundle.command;
+  wanted.engines = bundle.engines;
   wanted.restart = bundle.restart;
   wanted.health = bundle.health;
   wanted.failback = bundle.failback;

@@ -35,9 +35,7 @@ struct DesiredTunnel {
   worker::Spec spec;     // without keys; with_keys() adds them
   std::string endpoint;  // the listener's outer address
   std::string dialer;    // the dialer's, where there is one and it has an endpoint
-  OpenVpnOptions openvpn;
-  WireGuardOptions wireguard;
-  CommandOptions command;
+  EngineOptions engines;
   Launch launch;  // of the other engines; without keys it is empty
   RestartOptions restart;
   HealthOptions health;

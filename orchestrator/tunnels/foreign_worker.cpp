@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include "orchestrator/config/reserved.hpp"
+#include "orchestrator/engines/registry.hpp"
 #include "orchestrator/plan/digest.hpp"
 #include "orchestrator/tunnels/tun_access.hpp"
 
@@ -29,15 +30,14 @@ constexpr seconds silence_limit{10};
 /// begins only after 15 seconds.
 constexpr seconds renewal_interval{2};
 constexpr seconds health_limit{5};
-/// Of an answer of its control socket that never ends.
+/// Longest answer of a control socket that is kept until its end comes.
 constexpr std::size_t max_answer_bytes = 1024 * 1024;
-constexpr std::size_t max_words = 300;
 /// So much more than our own echoes: packets that may be too large went out.
 constexpr std::uint64_t large_bytes = 1000;
-/// Of a round that hurries: so long, and so many round trips.
+/// Limits of an accelerated probe round: a time, and a number of round trips.
 constexpr milliseconds hurry{100};
 constexpr int hurry_trips = 4;
-constexpr unsigned small_echo_bytes = 28, ipv6_least_mtu = 1280;
+constexpr unsigned small_echo_bytes = 28;
 
 constexpr std::pair<const char*, int> signals[] = {{"TERM", SIGTERM}, {"INT", SIGINT},
                                                    {"QUIT", SIGQUIT}, {"HUP", SIGHUP},
@@ -58,6 +58,10 @@ std::uint32_t user_of(const DesiredTunnel& tunnel) {
 void ForeignWorker::configure(const DesiredTunnel& wanted) {
   TunnelWorker::configure(wanted);
   wanted_ = wanted;
+  if (conversation_)
+    conversation_->configure(wanted);
+  else
+    conversation_ = foreign_engine(engine_).process(wanted);
   std::erase_if(peers_, [&](const auto& one) { return !wanted.link_peers.contains(one.first); });
   for (const auto& [peer, address] : wanted.link_peers) peers_[peer].mtu.configure(wanted.tun.mtu);
 }
@@ -82,6 +86,7 @@ void ForeignWorker::launch(const DesiredTunnel& wanted) {
                                                folder_.path(), user, output.get(), socket.get()}),
       wanted.spec.digest);
   started_ = Clock::now();
+  conversation_ = foreign_engine(engine_).process(wanted);
   passing_ = "it is not ready yet; what it prints is in " + output_.file().string();
 }
 
@@ -95,7 +100,8 @@ void ForeignWorker::change(const DesiredTunnel& wanted) {
 
 /// Its sessions are found again by echoes; until then the routes stay as they are.
 bool ForeignWorker::reach() {
-  configured_ = true;
+  if (!conversation_) conversation_ = foreign_engine(engine_).process(wanted_);
+  conversation_->adopted();
   started_ = Clock::now();
   for (auto& [peer, one] : peers_) {
     one.answered_ = started_;
@@ -106,8 +112,9 @@ bool ForeignWorker::reach() {
 }
 
 void ForeignWorker::ask_to_stop() {
-  if (engine_ == Engine::openvpn && control_ && !control_->is_closed() && !control_failed_)
-    control_->send(openvpn_farewell);
+  const std::string farewell = conversation_->farewell();
+  if (!farewell.empty() && control_ && !control_->is_closed() && !control_failed_)
+    control_->send(farewell);
   else
     signal_process(*process_, signal_of(wanted_.launch.stop_signal));
 }
@@ -116,10 +123,9 @@ void ForeignWorker::forget() {
   control_.reset();
   thread_watches_.clear();
   threads_ended_ = true;
-  heard_.clear();
-  configured_ = control_failed_ = false;
-  openvpn_ = {};
-  wireguard_ = {};
+  received_.clear();
+  control_failed_ = false;
+  conversation_.reset();
   if (health_) kill_process(*health_);
   health_.reset();
   for (auto& [peer, one] : peers_) one.mtu.reset();
@@ -191,9 +197,7 @@ void ForeignWorker::watch_threads() {
 }
 
 bool ForeignWorker::is_ready() {
-  if (engine_ == Engine::wireguard && !configured_) return false;
-  // A dialer takes its device only when the listener has answered.
-  if (engine_ == Engine::openvpn && !openvpn_.state.empty()) return true;
+  if (const auto ready = conversation_->ready()) return *ready;
   if (wanted_.launch.ready.empty()) {
     const auto activity = host_.activity(tunnel_);
     return activity && activity->carrier;
@@ -205,16 +209,14 @@ void ForeignWorker::look_around(Clock::time_point now) {
   if (threads_ended_) watch_threads();
   connect_control();
   if (control_ && !control_failed_) {
-    if (heard_.size() > max_answer_bytes) heard_.clear();
+    if (received_.size() > max_answer_bytes) received_.clear();
     const bool silent = asked_ != Clock::time_point{} && now - asked_ > control_limit;
     if (silent) {
       control_failed_ = true;
       host_.events.add({"control_silent", tunnel_, "",
                         "its control socket does not answer; echoes alone tell how it is"});
-    } else if (engine_ == Engine::openvpn) {
-      control_->send(openvpn_questions);
     } else {
-      control_->send(wireguard_question);
+      control_->send(conversation_->question());
     }
     if (asked_ == Clock::time_point{}) asked_ = now;
   }
@@ -226,101 +228,54 @@ void ForeignWorker::look_around(Clock::time_point now) {
 /// After an adoption, at the start, and when it was closed.
 void ForeignWorker::connect_control() {
   if (control_ && !control_->is_closed()) return;
-  if (engine_ == Engine::command) return;
-  const fs::path socket =
-      folder_.path() / (engine_ == Engine::openvpn ? openvpn_management : wireguard_socket);
+  const std::string socket = conversation_->control_socket();
+  if (socket.empty()) return;
   try {
-    control_ = std::make_unique<EngineControl>(host_.io, socket,
-                                               [this](std::string_view text) { hear(text); });
+    control_ = std::make_unique<EngineControl>(host_.io, folder_.path() / socket,
+                                               [this](std::string_view text) { receive(text); });
   } catch (const std::exception&) {
     return;  // not yet
   }
-  heard_.clear();
+  received_.clear();
   asked_ = {};
   control_failed_ = false;
-  if (engine_ == Engine::openvpn) control_->send(openvpn_greeting);
-  if (engine_ == Engine::wireguard && !configured_) control_->send(wanted_.launch.control);
+  if (const std::string greeting = conversation_->greeting(); !greeting.empty())
+    control_->send(greeting);
 }
 
-void ForeignWorker::hear(std::string_view text) {
-  heard_ += text;
-  if (engine_ == Engine::openvpn)
-    hear_openvpn();
-  else
-    hear_wireguard();
+void ForeignWorker::receive(std::string_view text) {
+  received_ += text;
+  if (conversation_->receive(received_)) asked_ = {};
+  if (const std::string refusal = conversation_->refusal(); !refusal.empty()) hangs(refusal);
 }
 
-void ForeignWorker::hear_openvpn() {
-  for (auto end = heard_.find('\n'); end != heard_.npos; end = heard_.find('\n')) {
-    if (openvpn_.hear(std::string_view(heard_).substr(0, end))) asked_ = {};
-    heard_.erase(0, end + 1);
-  }
-}
-
-void ForeignWorker::hear_wireguard() {
-  for (auto end = heard_.find("\n\n"); end != heard_.npos; end = heard_.find("\n\n")) {
-    const WireGuardState state = read_wireguard(std::string_view(heard_).substr(0, end + 1));
-    heard_.erase(0, end + 2);
-    asked_ = {};
-    if (!configured_ && state.error != 0) {
-      hangs(fmt::format("it refuses its configuration (errno {})", -std::int64_t{state.error}));
-      return;
-    }
-    configured_ = true;
-    if (!state.peers.empty()) wireguard_ = state;
-  }
-}
-
-/// Per peer where the engine counts so, else the device's.
+/// Per peer if the engine counts so, else the device's.
 void ForeignWorker::take_counters() {
   for (auto& [peer, session] : sessions_) {
+    const PeerCount count = conversation_->count(peer);
+    if (!count.known) continue;
     const std::uint64_t before = session.rx_bytes;
-    bool counted = false;
-    if (engine_ == Engine::wireguard && wanted_.launch.peer_names.contains(peer)) {
-      const auto found = wireguard_.peers.find(wanted_.launch.peer_names.at(peer));
-      if (found == wireguard_.peers.end()) continue;
-      counted = true;
-      session.address = found->second.address;
-      session.rx_bytes = found->second.rx_bytes;
-      session.tx_bytes = found->second.tx_bytes;
-    } else if (engine_ == Engine::openvpn && listener_) {
-      const auto found = openvpn_.clients.find(peer);
-      if (found == openvpn_.clients.end()) continue;
-      counted = true;
-      session.address = found->second.address;
-      session.rx_bytes = found->second.rx_bytes;
-      session.tx_bytes = found->second.tx_bytes;
-    } else {
-      if (!listener_)
-        session.address = openvpn_.remote.empty()
-                              ? fmt::format("{}:{}", wanted_.spec.address, wanted_.spec.port)
-                              : openvpn_.remote;
-      if (sessions_.size() > 1) continue;
-      const bool told = engine_ == Engine::openvpn && !listener_;
-      session.rx_bytes = told ? openvpn_.rx_bytes : activity_.rx_bytes;
-      session.tx_bytes = told ? openvpn_.tx_bytes : activity_.tx_bytes;
-    }
+    if (count.by_peer)
+      session.address = count.address;
+    else if (!listener_)
+      session.address = count.address.empty()
+                            ? fmt::format("{}:{}", wanted_.spec.address, wanted_.spec.port)
+                            : count.address;
+    if (!count.by_peer && sessions_.size() > 1) continue;
+    session.rx_bytes = count.counted ? count.rx_bytes : activity_.rx_bytes;
+    session.tx_bytes = count.counted ? count.tx_bytes : activity_.tx_bytes;
     // Among several peers the device's packets are nobody's in particular: the engine's count is
     // the witness then, in packets of full size.
-    if (counted && peers_.size() > 1 && session.rx_bytes > before)
+    if (count.by_peer && peers_.size() > 1 && session.rx_bytes > before)
       peers_[peer].rx_packets += (session.rx_bytes - before) / wanted_.tun.mtu;
   }
   if (sessions_.empty() && !listener_) explain_silence();
 }
 
-/// Why there is no session, in the engine's words.
 void ForeignWorker::explain_silence() {
-  if (engine_ == Engine::openvpn && !openvpn_.state.empty())
-    reason_ = "openvpn is in state " + openvpn_.state +
-              (openvpn_.detail.empty() ? "" : " (" + openvpn_.detail + ")");
-  if (engine_ == Engine::command) passing_ = "no echo through it was answered yet";
-  if (engine_ != Engine::wireguard || wireguard_.peers.empty()) return;
-  const auto last = wireguard_.peers.begin()->second.last_handshake;
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  reason_ = last.count() == 0
-                ? "no handshake was answered yet"
-                : fmt::format("the last handshake was {} seconds ago",
-                              std::chrono::duration_cast<seconds>(now - last).count());
+  const Silence silence = conversation_->silence(std::chrono::system_clock::now());
+  if (!silence.reason.empty()) reason_ = silence.reason;
+  if (!silence.passing.empty()) passing_ = silence.passing;
 }
 
 // ---- echoes ----
@@ -389,10 +344,11 @@ void ForeignWorker::echoed(const std::string& peer, const std::vector<Echo>& ech
   if (answered || !found->second.hurries)
     path(peer).heartbeat({{answered}, found->second.rx_packets}, now);
   if (health(peer) != before) owner_.changed(*this);
-  if (!answered && engine_ == Engine::wireguard && !listener_ && control_ &&
-      now - found->second.answered_ > renewal_interval && now - renewed_ > renewal_interval) {
+  if (!answered && !listener_ && control_ && now - found->second.answered_ > renewal_interval &&
+      now - renewed_ > renewal_interval) {
     renewed_ = now;
-    control_->send(wanted_.launch.control);
+    if (const std::string renewal = conversation_->renewal(); !renewal.empty())
+      control_->send(renewal);
   }
 }
 
@@ -416,9 +372,9 @@ void ForeignWorker::judge_mtu(const std::string& peer, Clock::time_point now) {
     unfit = "its path's MTU is not known yet";
   else if (*mtu.known() == 0)
     unfit = "its path carries small packets only";
-  else if (wanted_.carries_v6 && *mtu.known() < ipv6_least_mtu)
+  else if (wanted_.carries_v6 && *mtu.known() < routing::ipv6_least_mtu)
     unfit = fmt::format("its path carries packets of {} bytes, and IPv6 needs {}", *mtu.known(),
-                        ipv6_least_mtu);
+                        routing::ipv6_least_mtu);
   // What is adopted stays as it is until it is known.
   if (path.health().state == Health::unknown && !mtu.known()) unfit.clear();
   path.mtu(mtu.lowered(), unfit, now);

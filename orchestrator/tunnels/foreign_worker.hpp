@@ -5,8 +5,7 @@
 #include <memory>
 #include <set>
 
-#include "orchestrator/engines/openvpn.hpp"
-#include "orchestrator/engines/wireguard.hpp"
+#include "orchestrator/engines/engine.hpp"
 #include "orchestrator/health/path_mtu.hpp"
 #include "orchestrator/tunnels/engine_control.hpp"
 #include "orchestrator/tunnels/foreign_folder.hpp"
@@ -44,9 +43,7 @@ class ForeignWorker final : public TunnelWorker {
   bool is_ready();
   void look_around(Clock::time_point now);
   void connect_control();
-  void hear(std::string_view text);
-  void hear_openvpn();
-  void hear_wireguard();
+  void receive(std::string_view text);
   void take_counters();
   void explain_silence();
   void check_health_command(Clock::time_point now);
@@ -70,11 +67,9 @@ class ForeignWorker final : public TunnelWorker {
   std::vector<boost::asio::posix::stream_descriptor> thread_watches_;
   bool threads_ended_ = true;  // one of them, or there are none
   std::unique_ptr<EngineControl> control_;
-  std::string heard_;        // of the control socket, a part of an answer
-  bool configured_ = false;  // wireguard: it took its keys and peers
+  std::string received_;  // from the control socket: a part of an answer
   bool control_failed_ = false;
-  OpenVpnState openvpn_;
-  WireGuardState wireguard_;
+  std::unique_ptr<EngineProcess> conversation_;  // with the process, from its launch to its end
 
   routing::LinkActivity activity_;    // at the last round of echoes
   std::uint64_t echo_bytes_ = 0;      // that we have sent since,

@@ -7,13 +7,14 @@
 #include <sstream>
 #include <system_error>
 
+#include "orchestrator/config/engines.hpp"
+
 namespace tunorch {
 namespace {
 
 using std::chrono::seconds;
 
 constexpr seconds stop_limit{3};
-constexpr std::size_t max_words = 300;
 
 double jitter() {
   static std::mt19937 engine{std::random_device{}()};
@@ -34,8 +35,7 @@ std::optional<ProcessFile> ProcessFile::parse(const std::string& text) {
   std::istringstream in(text);
   std::string pid, ticks, engine;
   in >> pid >> ticks >> engine >> file.digest;
-  for (const Engine one : {Engine::openvpn, Engine::wireguard, Engine::command})
-    if (engine == to_string(one)) file.engine = one;
+  file.engine = engine_of(engine);
   return file;
 }
 

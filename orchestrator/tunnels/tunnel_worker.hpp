@@ -25,6 +25,9 @@
 
 namespace tunorch {
 
+/// Most of a line that a process printed, in bytes, which a reason quotes.
+inline constexpr std::size_t max_words = 300;
+
 struct WorkerHost {
   boost::asio::io_context& io;
   Paths paths;

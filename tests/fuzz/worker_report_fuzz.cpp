@@ -37,7 +37,7 @@ void hear_openvpn(std::string_view text) {
     const auto end = text.find('\n');
     const std::string_view line = text.substr(0, end);
     text.remove_prefix(end == text.npos ? text.size() : end + 1);
-    const bool ended = state.hear(line);
+    const bool ended = state.read_line(line);
     require(!ended || line.find("END") != line.npos);
   }
 }

@@ -35,7 +35,7 @@ TEST(Outline, OpenVpnListensWithWhatItIsToldTo) {
     return outline(cluster)["nodes"]["gateway"]["listens"][0]["protocols"];
   };
   EXPECT_EQ(first(), json{"udp"});
-  cluster.bundles[0].openvpn.tcp = true;
+  cluster.bundles[0].engines.openvpn.tcp = true;
   EXPECT_EQ(first(), json{"tcp"});
 }
 

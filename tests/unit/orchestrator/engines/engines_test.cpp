@@ -4,6 +4,7 @@
 #include "orchestrator/config/template.hpp"
 #include "orchestrator/engines/command.hpp"
 #include "orchestrator/engines/openvpn.hpp"
+#include "orchestrator/engines/registry.hpp"
 #include "orchestrator/engines/wireguard.hpp"
 #include "orchestrator/plan/digest.hpp"
 #include "tests/unit/sample_cluster.hpp"
@@ -72,13 +73,14 @@ TEST(OpenVpn, AListenerServesItsDialersByCertificateAndPrefix) {
 }
 
 TEST(OpenVpn, ADialerKnowsWhomItDials) {
-  const Launch launch = openvpn_launch(tunnel_of(Engine::openvpn, "edge",
-                                                 [](Bundle& bundle) {
-                                                   bundle.openvpn.tcp = true;
-                                                   bundle.openvpn.extra_args = {"--mute", "3"};
-                                                   bundle.tunnels[1].bind = "192.0.2.7";
-                                                 }),
-                                       "/run/x", tls_keys);
+  const Launch launch =
+      openvpn_launch(tunnel_of(Engine::openvpn, "edge",
+                               [](Bundle& bundle) {
+                                 bundle.engines.openvpn.tcp = true;
+                                 bundle.engines.openvpn.extra_args = {"--mute", "3"};
+                                 bundle.tunnels[1].bind = "192.0.2.7";
+                               }),
+                     "/run/x", tls_keys);
   EXPECT_THAT(launch.argv,
               ElementsAre("openvpn", "--config", "/run/x/openvpn.conf", "--mute", "3"));
   EXPECT_THAT(text_of(launch, "openvpn.conf"),
@@ -91,16 +93,16 @@ TEST(OpenVpn, HearsADialersState) {
   OpenVpnState state;
   for (const char* line : {">INFO:OpenVPN Management Interface Version 5", "SUCCESS: real-time",
                            "1700000000,CONNECTED,SUCCESS,198.18.0.2,10.66.0.1,4431,,\r"})
-    EXPECT_FALSE(state.hear(line));
-  EXPECT_TRUE(state.hear("END"));
+    EXPECT_FALSE(state.read_line(line));
+  EXPECT_TRUE(state.read_line("END"));
   EXPECT_EQ(state.state, "CONNECTED");
   EXPECT_EQ(state.remote, "10.66.0.1:4431");
   for (const char* line : {"OpenVPN STATISTICS", "Updated,2026-11-21 10:00:00",
                            "TUN/TAP read bytes,1000", "TUN/TAP write bytes,2000"})
-    state.hear(line);
+    state.read_line(line);
   EXPECT_EQ(state.tx_bytes, 1000U);
   EXPECT_EQ(state.rx_bytes, 2000U);
-  state.hear(">STATE:1700000009,RECONNECTING,ping-restart,,,,,");
+  state.read_line(">STATE:1700000009,RECONNECTING,ping-restart,,,,,");
   EXPECT_EQ(state.state, "RECONNECTING");
   EXPECT_EQ(state.detail, "ping-restart");
 }
@@ -108,10 +110,10 @@ TEST(OpenVpn, HearsADialersState) {
 TEST(OpenVpn, HearsAListenersClients) {
   OpenVpnState state;
   const auto hear = [&](const char* row) {
-    state.hear("TITLE\tOpenVPN 2.6.14");
-    state.hear("HEADER\tCLIENT_LIST\tCommon Name\tReal Address\t…");
-    if (*row) state.hear(row);
-    EXPECT_TRUE(state.hear("END"));
+    state.read_line("TITLE\tOpenVPN 2.6.14");
+    state.read_line("HEADER\tCLIENT_LIST\tCommon Name\tReal Address\t…");
+    if (*row) state.read_line(row);
+    EXPECT_TRUE(state.read_line("END"));
   };
   hear("CLIENT_LIST\tedge\t10.66.0.2:5000\t198.18.0.2\t\t700\t900\t2026\t1700000000\tUNDEF\t0\t0");
   ASSERT_TRUE(state.clients.contains("edge"));
@@ -126,7 +128,7 @@ TEST(OpenVpn, SurvivesWordsItDoesNotKnow) {
   OpenVpnState state;
   for (const char* line : {"", ",", ",,,,,,", "\t\t\t\t\t\t\t\t", "CLIENT_LIST", ">STATE:",
                            "99999999999999999999999,X,Y,Z,W,V", "CLIENT_LIST\ta\tb\tc\td\t-1\tx"})
-    state.hear(line);
+    state.read_line(line);
 }
 
 // ---- wireguard ----
@@ -137,7 +139,7 @@ TEST(WireGuard, AListenersPeersHaveTheirPrefixes) {
   const Launch launch = wireguard_launch(tunnel_of(Engine::wireguard, "gateway"), wireguard_keys);
   EXPECT_THAT(launch.argv, ElementsAre("wireguard-go", "--foreground", "backbone-1"));
   EXPECT_THAT(launch.environment, Contains("WG_UAPI_FD=3"));
-  EXPECT_EQ(launch.socket, wireguard_socket);
+  EXPECT_EQ(launch.socket, "uapi.sock");
   EXPECT_EQ(launch.socket_link, "/run/wireguard/backbone-1.sock");
   EXPECT_THAT(launch.control,
               AllOf(testing::StartsWith("set=1\nprivate_key=aa\n"), HasSubstr("listen_port=4431\n"),
@@ -183,12 +185,13 @@ TEST(WireGuard, KeepsTimesWithinWhatAClockHolds) {
 TEST(Command, FillsInWordsAndFiles) {
   const auto options = [](Bundle& bundle) {
     bundle.dial = {"edge"};
-    bundle.command.listen = {"vpn", "-l", "{local}:{port}", "{dev}"};
-    bundle.command.dial = {"vpn", "{peer}:{port}", "{local}", "{{{mtu}}}"};
-    bundle.command.files = {{"conf", "dir {dir}\nnode {node}\n{link_local_addr} {link_peer_addr}"}};
-    bundle.command.copies = {{"key", "/keys/{node}"}};
-    bundle.command.ready = "up";
-    bundle.command.stop_signal = "INT";
+    bundle.engines.command.listen = {"vpn", "-l", "{local}:{port}", "{dev}"};
+    bundle.engines.command.dial = {"vpn", "{peer}:{port}", "{local}", "{{{mtu}}}"};
+    bundle.engines.command.files = {
+        {"conf", "dir {dir}\nnode {node}\n{link_local_addr} {link_peer_addr}"}};
+    bundle.engines.command.copies = {{"key", "/keys/{node}"}};
+    bundle.engines.command.ready = "up";
+    bundle.engines.command.stop_signal = "INT";
   };
   const DesiredTunnel dialer = tunnel_of(Engine::command, "edge", options);
   EXPECT_THAT(command_copies(dialer, "/d"), ElementsAre(testing::Pair("key", "/keys/edge")));
@@ -243,6 +246,99 @@ TEST(Launches, NewKeysNeedNoRestart) {
   EXPECT_NE(digest_of(launch), digest_of(renewed));
   EXPECT_TRUE(updates_live(digest_of(launch), digest_of(renewed)));
   EXPECT_FALSE(updates_live(digest_of(launch), digest_of(other)));
+}
+
+// ---- the conversation with a process ----
+
+std::unique_ptr<EngineProcess> process_of(Engine engine, const std::string& node) {
+  DesiredTunnel tunnel = tunnel_of(engine, node);
+  tunnel.launch.control = "set=1\n\n";
+  tunnel.launch.peer_names = {{"gateway", "aa"}};
+  return foreign_engine(engine).process(tunnel);
+}
+
+bool received(EngineProcess& process, std::string text) {
+  return process.receive(text);
+}
+
+const std::chrono::system_clock::time_point now{std::chrono::seconds(1'000'030)};
+
+TEST(EngineProcess, OpenVpnDialerIsReadyOnceItHasAState) {
+  const auto process = process_of(Engine::openvpn, "edge");
+  EXPECT_EQ(process->control_socket(), "management");
+  EXPECT_EQ(process->ready(), std::nullopt);
+  EXPECT_EQ(process->silence(now).reason, "");
+  EXPECT_FALSE(received(*process, ">STATE:1700000000,WAIT,,,,,,\n"));
+  EXPECT_EQ(process->ready(), true);
+  EXPECT_THAT(process->silence(now).reason, HasSubstr("openvpn is in state WAIT"));
+  EXPECT_THAT(process->farewell(), HasSubstr("SIGTERM"));
+}
+
+TEST(EngineProcess, KeepsAPartOfAnAnswerUntilItsEndComes) {
+  const auto process = process_of(Engine::openvpn, "edge");
+  std::string text = ">STATE:1700000000,CONNEC";
+  EXPECT_FALSE(process->receive(text));
+  EXPECT_EQ(text, ">STATE:1700000000,CONNEC");
+  text += "TED,SUCCESS,,203.0.113.10,4431,,\nEND\n";
+  process->receive(text);
+  EXPECT_EQ(text, "");
+  EXPECT_EQ(process->ready(), true);
+}
+
+TEST(EngineProcess, OpenVpnListenerCountsByPeer) {
+  const auto process = process_of(Engine::openvpn, "gateway");
+  EXPECT_FALSE(process->count("edge").known);
+  EXPECT_TRUE(process_of(Engine::openvpn, "edge")->count("gateway").counted);
+}
+
+TEST(EngineProcess, WireGuardIsReadyByItsDeviceOnceItTookItsConfiguration) {
+  const auto process = process_of(Engine::wireguard, "edge");
+  EXPECT_EQ(process->greeting(), "set=1\n\n");
+  EXPECT_EQ(process->ready(), false);
+  EXPECT_TRUE(received(*process, "errno=0\n\n"));
+  EXPECT_EQ(process->ready(), std::nullopt);
+  EXPECT_EQ(process->greeting(), "");
+  EXPECT_EQ(process->refusal(), "");
+  EXPECT_EQ(process->renewal(), "set=1\n\n");
+}
+
+TEST(EngineProcess, WireGuardThatRefusesItsConfigurationSaysSo) {
+  const auto process = process_of(Engine::wireguard, "edge");
+  received(*process, "errno=-22\n\n");
+  EXPECT_EQ(process->refusal(), "it refuses its configuration (errno 22)");
+  EXPECT_EQ(process->ready(), false);
+}
+
+TEST(EngineProcess, WireGuardCountsByPeerAndExplainsItsSilence) {
+  const auto process = process_of(Engine::wireguard, "edge");
+  process->adopted();
+  EXPECT_FALSE(process->count("gateway").known);
+  EXPECT_EQ(process->silence(now).reason, "");
+  received(*process,
+           "public_key=aa\nendpoint=203.0.113.10:4431\nrx_bytes=7\ntx_bytes=9\nerrno=0\n\n");
+  const PeerCount count = process->count("gateway");
+  EXPECT_TRUE(count.known && count.by_peer && count.counted);
+  EXPECT_EQ(count.address, "203.0.113.10:4431");
+  EXPECT_EQ(count.rx_bytes, 7u);
+  EXPECT_EQ(count.tx_bytes, 9u);
+  EXPECT_EQ(process->silence(now).reason, "no handshake was answered yet");
+  received(*process, "public_key=aa\nlast_handshake_time_sec=1000000\nerrno=0\n\n");
+  EXPECT_EQ(process->silence(now).reason, "the last handshake was 30 seconds ago");
+}
+
+TEST(EngineProcess, CommandHasNoControlSocketAndCountsNothing) {
+  const auto process = process_of(Engine::command, "edge");
+  EXPECT_EQ(process->control_socket(), "");
+  EXPECT_EQ(process->ready(), std::nullopt);
+  EXPECT_FALSE(process->count("gateway").counted);
+  EXPECT_EQ(process->silence(now).passing, "no echo through it was answered yet");
+  EXPECT_EQ(process->renewal(), "");
+}
+
+TEST(Engines, EachThatAFileCanNameIsRegistered) {
+  for (const Engine engine : {Engine::openvpn, Engine::wireguard, Engine::command})
+    EXPECT_NO_THROW(foreign_engine(engine));
+  EXPECT_THROW(foreign_engine(Engine::native), std::logic_error);
 }
 
 }  // namespace
