@@ -17,6 +17,8 @@ os.environ["TUNORCH_BIN"] = os.path.abspath(sys.argv[1])
 import failover_rows as rows  # noqa: E402: it reads TUNORCH_BIN
 from lab import Lab, cluster  # noqa: E402
 
+rows.rate_for = lambda lab: rows.PPS  # figures are of one rate, whatever the machine carries
+
 PATIENT = {"restart": {"backoff": "1s", "quarantine_after": 1000},
            "health": {"damping": "0s", "slow_start": "0s"}}
 QUICK = {**PATIENT, "health": {**PATIENT["health"], "interval": "50ms", "timeout": "75ms"}}

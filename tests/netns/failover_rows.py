@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import time
 
-from lab import EDGE, FLOWS, GATEWAY, Flows, wait_for
+from lab import EDGE, FLOWS, GATEWAY, Flows, carried_pps, wait_for
 
 PPS = 20000  # each way
 FLOWS_COUNT = 200
@@ -19,10 +19,16 @@ def now_ns():
     return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
 
 
+def rate_for(lab):
+    """The rate of a test's load; the bench has its own."""
+    return carried_pps(lab.edge, lab.gateway, GATEWAY, FLOWS_COUNT, PPS)
+
+
 class Load:
     """Numbered UDP both ways and TCP connections while a fault happens."""
 
-    def __init__(self, lab, seconds, pps=PPS, tcp=TCP_FLOWS):
+    def __init__(self, lab, seconds, pps=None, tcp=TCP_FLOWS):
+        pps = pps or rate_for(lab)
         self.tcp = None
         if tcp:
             lab.gateway.start(FLOWS, "tcp-serve", GATEWAY, "5100", str(seconds + 1))
@@ -46,6 +52,7 @@ class Load:
                                 if device != victim),
             "reordered": got["reordered"],
             "longest_gap_ms": max(got["longest_gap_ms"], echoed["longest_gap_ms"]),
+            "void": self.udp.void,
         }
         if self.tcp:
             report = json.loads(self.tcp.communicate(timeout=60)[0])

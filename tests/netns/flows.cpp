@@ -1,5 +1,7 @@
 // Numbered traffic for tests: sends UDP packets of many flows at a steady rate, and counts at the
-// other end which came, by which device, and how long nothing came. Bounded in count and time.
+// other end which came, by which device, and how long nothing came. Bounded in count and time. It
+// counts what its own sockets had no room for, and how late it sent: such a run says nothing about
+// what it measures.
 //
 //   flows send ADDRESS PORT FLOWS PACKETS_A_SECOND SECONDS   sends; counts the echoes
 //   flows recv ADDRESS PORT SECONDS [echo]                   counts; ends when nothing comes
@@ -8,6 +10,7 @@
 //
 // Both print one JSON object. All clocks are CLOCK_MONOTONIC of one machine.
 #include <arpa/inet.h>
+#include <linux/sock_diag.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -137,23 +140,60 @@ struct Count {
   }
 };
 
+/// Packets that the kernel dropped because this socket's own buffer was full (SO_MEMINFO): the
+/// generator's doing, and not that of what it measures.
+std::uint32_t overflowed(int fd) {
+  std::uint32_t memory[SK_MEMINFO_VARS] = {};
+  socklen_t size = sizeof memory;
+  getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &size);
+  return memory[SK_MEMINFO_DROPS];
+}
+
 void big_buffers(int fd) {
   const int bytes = 8 << 20;
   setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes);
   setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes);
 }
 
-std::string arriving_device(msghdr& message) {
+/// A name is asked for once: that takes three system calls.
+const std::string& device_name(unsigned index) {
+  static std::map<unsigned, std::string> names;
+  const auto [found, is_new] = names.try_emplace(index, "?");
+  char name[IF_NAMESIZE];
+  if (is_new && index != 0 && if_indextoname(index, name)) found->second = name;
+  return found->second;
+}
+
+const std::string& arriving_device(msghdr& message) {
+  unsigned index = 0;
   for (cmsghdr* part = CMSG_FIRSTHDR(&message); part; part = CMSG_NXTHDR(&message, part)) {
-    unsigned index = 0;
     if (part->cmsg_level == IPPROTO_IP && part->cmsg_type == IP_PKTINFO)
       index = static_cast<unsigned>(reinterpret_cast<in_pktinfo*>(CMSG_DATA(part))->ipi_ifindex);
     if (part->cmsg_level == IPPROTO_IPV6 && part->cmsg_type == IPV6_PKTINFO)
       index = reinterpret_cast<in6_pktinfo*>(CMSG_DATA(part))->ipi6_ifindex;
-    char name[IF_NAMESIZE] = "?";
-    if (index != 0 && if_indextoname(index, name)) return name;
   }
-  return "?";
+  return device_name(index);
+}
+
+/// Takes one packet, and echoes it. False if there is none.
+bool take_one(int fd, bool echo, Count& count) {
+  Numbered packet{};
+  iovec data{&packet, sizeof packet};
+  sockaddr_storage from{};
+  alignas(cmsghdr) char control[256];
+  msghdr message{};
+  message.msg_name = &from;
+  message.msg_namelen = sizeof from;
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  if (recvmsg(fd, &message, MSG_DONTWAIT) != sizeof packet) return false;
+  count.add(packet, arriving_device(message));
+  if (echo)
+    (void)sendto(fd, &packet, sizeof packet, 0, reinterpret_cast<sockaddr*>(&from),
+                 message.msg_namelen);
+  return true;
 }
 
 int run_recv(const Address& address, double seconds, bool echo) {
@@ -169,24 +209,12 @@ int run_recv(const Address& address, double seconds, bool echo) {
     if (count.packets > 0 && Clock::now() - count.last > duration<double>(quiet_end_seconds)) break;
     pollfd wait{fd, POLLIN, 0};
     if (poll(&wait, 1, 100) <= 0) continue;
-    Numbered packet{};
-    iovec data{&packet, sizeof packet};
-    sockaddr_storage from{};
-    alignas(cmsghdr) char control[256];
-    msghdr message{};
-    message.msg_name = &from;
-    message.msg_namelen = sizeof from;
-    message.msg_iov = &data;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    if (recvmsg(fd, &message, MSG_DONTWAIT) != sizeof packet) continue;
-    count.add(packet, arriving_device(message));
-    if (echo)
-      (void)sendto(fd, &packet, sizeof packet, 0, reinterpret_cast<sockaddr*>(&from),
-                   message.msg_namelen);
+    constexpr int batch = 64;  // then the clock is looked at
+    for (int i = 0; i < batch && take_one(fd, echo, count); ++i) continue;
   }
-  std::printf("%s\n", count.report().dump().c_str());
+  auto report = count.report();
+  report["overflowed"] = overflowed(fd);
+  std::printf("%s\n", report.dump().c_str());
   return 0;
 }
 
@@ -195,10 +223,12 @@ int run_send(const Address& address, std::uint32_t flows, double rate, double se
   for (std::uint32_t i = 0; i < flows; ++i) {
     const int fd = socket(address.storage.ss_family, SOCK_DGRAM | SOCK_NONBLOCK, 0);
     if (fd < 0) fail("make a socket");
+    big_buffers(fd);
     sockets.push_back({fd, POLLIN, 0});
   }
   Count echoes;
   std::uint64_t sent = 0, not_sent = 0;
+  nanoseconds latest{0};
   const auto start = Clock::now();
   const auto total = static_cast<std::uint64_t>(rate * seconds);
   // A thread of its own: a sender that falls behind its schedule must not delay the counting.
@@ -229,6 +259,7 @@ int run_send(const Address& address, std::uint32_t flows, double rate, double se
   for (std::uint64_t i = 0; i < total; ++i) {
     const auto due = start + duration<double>(static_cast<double>(i) / rate);
     while (Clock::now() < due) usleep(50);
+    latest = std::max(latest, std::chrono::duration_cast<nanoseconds>(Clock::now() - due));
     const Numbered packet{static_cast<std::uint32_t>(i % flows),
                           static_cast<std::uint32_t>(i / flows),
                           Clock::now().time_since_epoch().count()};
@@ -243,6 +274,10 @@ int run_send(const Address& address, std::uint32_t flows, double rate, double se
   sending = false;
   listener.join();
   auto report = echoes.report();
+  std::uint64_t lost_here = 0;
+  for (const pollfd& one : sockets) lost_here += overflowed(one.fd);
+  report["overflowed"] = lost_here;
+  report["latest_ms"] = duration<double, std::milli>(latest).count();
   report["sent"] = sent;
   report["not_sent"] = not_sent;
   std::printf("%s\n", report.dump().c_str());

@@ -42,6 +42,9 @@ with contextlib.suppress(FileNotFoundError):  # not built yet: --help does witho
         SANITIZED = re.search(rb"__[at]san_init", worker_program.read()) is not None
 INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: the terminal is gone
 
+LATE_MS = 100  # a generator that sends this late is not scheduled
+CARRIED = {}
+
 # LeakSanitizer of a thread that was just ending, or under strace; nothing of one killed meanwhile.
 LEAKS_NOT_LOOKED_FOR = (r"(==\d+==(Unable to get registers from thread \d+\.|HINT: .*|"
                         r"LeakSanitizer has encountered a fatal error\.)\s*)*")
@@ -355,7 +358,41 @@ class Flows:
         got = json.loads(self.sink.communicate(timeout=120)[0])
         got["lost"] = sent["sent"] - got["packets"]
         sent["lost_on_return"] = got["packets"] - sent["packets"]
+        # Why the run says nothing about what it measures; empty: it does.
+        overflowed = got["overflowed"] + sent["overflowed"]
+        self.void = (f"the generator's own sockets had no room for {overflowed} packets" if overflowed else
+                     f"the generator was {sent['latest_ms']:.0f} ms late" if sent["latest_ms"] > LATE_MS else "")
         return got, sent
+
+
+def carried_pps(source, sink, address, flows, pps, **options):
+    """Half of what this machine carries without a fault, in packets per second, and at most `pps`. It is
+    measured once for each kind of load."""
+    key = (flows, pps, repr(sorted(options.items())))
+    if SANITIZED or key in CARRIED:
+        return CARRIED.get(key, pps)
+    for halved in range(8):
+        rate = int(2 * pps / 2 ** halved)
+        control = Flows(source, sink, address, flows, rate, 1, port=5900 + halved, **options)
+        got, sent = control.finish()
+        lost = got["lost"] + (sent["lost_on_return"] if options.get("echo", True) else 0)
+        if not control.void and lost == 0 and sent["not_sent"] == 0:
+            CARRIED[key] = min(pps, rate // 2)
+            if CARRIED[key] < pps:
+                print(f"this machine carries {rate} packets per second without a fault; the test takes "
+                      f"{CARRIED[key]}")
+            return CARRIED[key]
+    raise AssertionError(f"without any fault this machine loses packets at {rate} per second")
+
+
+def unless_void(measure, tries=3):
+    """What `measure` returns, of the first run that is not void, else of the last one."""
+    for _ in range(tries):
+        result = measure()
+        if not result["void"]:
+            break
+        print(f"void: {result['void']}")
+    return result
 
 
 def netlink_writes(trace):

@@ -11,7 +11,7 @@ import subprocess
 import time
 
 import lab
-from lab import EDGE, GATEWAY, Flows, Lab, LabTest, cluster, wait_for
+from lab import EDGE, GATEWAY, Flows, Lab, LabTest, carried_pps, cluster, wait_for
 
 CONFIGS = os.path.join(lab.HERE, "../../configs")
 
@@ -139,6 +139,7 @@ class Failover(EngineTest):
         self.up_with(spec)
         self.wait_live(4)
         victim = self.tunnels_of_kind(self.edge, victim_engine)[0]
+        pps = carried_pps(self.edge, self.gateway, GATEWAY, 100, pps)
         flows = Flows(self.edge, self.gateway, GATEWAY, flows=100, pps=pps, seconds=4)
         time.sleep(1.5)
         self.edge.kill_worker(victim)
@@ -148,7 +149,10 @@ class Failover(EngineTest):
               f"{got['longest_gap_ms']:.1f} ms; {sent['lost_on_return']} echoes lost; {out}")
         self.assertEqual([event["tunnel"] for event in out], [victim])
         # What its process held is lost: 50 ms of its share at most, ten times the target.
-        self.assertLess(got["lost"], flows.pps * .05)
+        if flows.void:
+            print(f"losses are not judged: {flows.void}")
+        else:
+            self.assertLess(got["lost"], flows.pps * .05)
         self.wait_live(4)
         return got, sent
 

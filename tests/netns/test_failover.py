@@ -7,7 +7,7 @@ import signal
 import time
 
 import failover_rows as rows
-from lab import SANITIZED, LabTest, cluster, wait_for
+from lab import SANITIZED, LabTest, cluster, unless_void, wait_for
 
 SLACK = 30 if SANITIZED else 10
 PATIENT = {"restart": {"backoff": "1s", "quarantine_after": 1000},
@@ -25,6 +25,9 @@ class Failover(LabTest):
         print(f"\n{name}:", ", ".join(f"{key} {value:.1f}" if isinstance(value, float)
                                       else f"{key} {value}" for key, value in result.items()))
         self.assertEqual(result.get("tcp_broken", 0), 0, "TCP connections")
+        if result["void"]:
+            print(f"times and losses are not judged: {result['void']}")
+            return
         for key in ("forward_last_lost_ms", "return_last_lost_ms"):
             self.assertLess(result[key], SLACK * last_ms, key)
         if lost is not None:
@@ -36,14 +39,14 @@ class Failover(LabTest):
 
 class KilledWorker(Failover):
     def test_of_the_dialer(self):
-        result = rows.kill_worker(self.lab, self.edge, "backbone-1")
+        result = unless_void(lambda: rows.kill_worker(self.lab, self.edge, "backbone-1"))
         self.check("kill -9, dialer", result, 20, 10)
         self.assertEqual(result["others_moved"], 0)
         kinds = [(e["event"], e.get("tunnel")) for e in self.edge.events()]
         self.assertIn(("tunnel_out", "backbone-1"), kinds)
 
     def test_of_the_listener(self):
-        result = rows.kill_worker(self.lab, self.gateway, "backbone-2")
+        result = unless_void(lambda: rows.kill_worker(self.lab, self.gateway, "backbone-2"))
         self.check("kill -9, listener", result, 20, 10)
         self.assertEqual(result["others_moved"], 0)
 
@@ -63,7 +66,8 @@ class KilledWorker(Failover):
         packets = int(salvaged[-1]["cause"].split()[0])
         print(f"  {packets} packets were stranded for 50 ms")
         self.assertGreater(packets, load.udp.pps // 400)
-        self.assertLess(result["forward_lost"], packets)
+        if not result["void"]:
+            self.assertLess(result["forward_lost"], packets)
 
 
 class HungWorker(Failover):
@@ -87,7 +91,7 @@ class HungWorkerQuickly(Failover):
                                             "timeout": "75ms"}})
 
     def test_quickly(self):
-        result = rows.stop_worker(self.lab, self.edge, "backbone-1")
+        result = unless_void(lambda: rows.stop_worker(self.lab, self.edge, "backbone-1"))
         self.check("SIGSTOP, interval 50ms, timeout 75ms", result, 300)
 
 
@@ -191,9 +195,10 @@ class HealedKernel(Failover):
 class DeadDaemon(Failover):
     def test_adoption_loses_nothing(self):
         for host in (self.edge, self.gateway):
-            result = rows.kill_daemon(self.lab, host)
+            result = unless_void(lambda: rows.kill_daemon(self.lab, host))
             self.check(f"SIGKILL of {host.node}'s daemon, and a new one", result, 1)
-            self.assertEqual((result["forward_lost"], result["return_lost"]), (0, 0))
+            if not result["void"]:
+                self.assertEqual((result["forward_lost"], result["return_lost"]), (0, 0))
 
     def test_its_successor_saves_stranded_packets_too(self):
         """It takes the queues back from the workers it adopts."""

@@ -144,7 +144,7 @@ class SecondApply(LabTest):
         for words, at in ((["stauts"], "tunorch"), (["pki", "int"], "tunorch pki")):
             done = self.edge.run(TUNORCH, *words, check=False)
             self.assertEqual(done.returncode, 1)
-            self.assertIn(f"there is no '{' '.join(['tunorch', *words])}'; `{at} --help`", done.stderr)
+            self.assertIn(f"unknown verb '{words[-1]}'; see `{at} --help`", done.stderr)
 
     def test_an_error_is_exit_code_1(self):
         self.assertEqual(self.edge.tunorch("plan", "/nonexistent.yaml", check=False).returncode, 1)

@@ -138,7 +138,7 @@ class Programs(LogsTest):
         os.kill(self.edge.daemon_pid(), signal.SIGKILL)
         time.sleep(1)
         failed = self.edge.tunorch("logs", check=False)
-        self.fails_with(failed, "no daemon answers", "daemon.log", r"w/\*\.log", "journalctl")
+        self.fails_with(failed, "no daemon is running", "daemon.log", r"w/\*\.log", "journalctl")
         before = len(self.edge.log())
         self.edge.start_daemon()
         self.wait_logged("beat", "backbone-2")
@@ -186,7 +186,7 @@ class Workers(LogsTest):
         self.assertTrue(os.path.exists(path))
 
     def test_an_unknown_tunnel_and_no_daemon(self):
-        self.fails_with(self.edge.tunorch("logs", check=False), "no daemon answers", "journalctl")
+        self.fails_with(self.edge.tunorch("logs", check=False), "no daemon is running", "journalctl")
         self.lab.up()
         self.fails_with(self.edge.tunorch("logs", "nope", check=False), "no tunnel 'nope'",
                         "backbone-0, backbone-1")

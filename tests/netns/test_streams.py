@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 
-from lab import CLUSTER, GATEWAY, SANITIZED, Flows, LabTest, cluster, wait_for
+from lab import CLUSTER, GATEWAY, SANITIZED, Flows, LabTest, carried_pps, cluster, wait_for
 
 
 class StreamTest(LabTest):
@@ -40,10 +40,11 @@ class Order(StreamTest):
         bundle = dict(tunnels=1, streams=4)
         self.up(bundle, bundle)
         self.all_streams_live(4)
+        # 10 flows of up to 100,000 packets, and as many echoes.
+        pps = carried_pps(self.edge, self.gateway, GATEWAY, 10, 40000)
         bulk = self.start_iperf(26, "-P", "4", "--bidir")
         time.sleep(0.5)
-        # 10 flows of 100,000 packets, and as many echoes.
-        flows = Flows(self.edge, self.gateway, GATEWAY, 10, 40000, 25)
+        flows = Flows(self.edge, self.gateway, GATEWAY, 10, pps, 25)
         got, echoed = flows.finish()
         report = self.end_iperf(bulk)
         print(f"{got['packets']} packets and {echoed['packets']} echoes beside "
@@ -56,8 +57,9 @@ class Order(StreamTest):
         for gateway, edge in ((4, 1), (1, 4), (3, 2)):
             self.up(dict(tunnels=1, streams=gateway), dict(tunnels=1, streams=edge))
             self.all_streams_live(edge)
+            pps = carried_pps(self.edge, self.gateway, GATEWAY, 10, 20000)
             bulk = self.start_iperf(4, "-P", "4", "--bidir")
-            got, echoed = Flows(self.edge, self.gateway, GATEWAY, 10, 20000, 3).finish()
+            got, echoed = Flows(self.edge, self.gateway, GATEWAY, 10, pps, 3).finish()
             report = self.end_iperf(bulk)
             print(f"listener {gateway}, dialer {edge}: {got['packets']} packets, lost {got['lost']} "
                   f"and {echoed['lost_on_return']} on return, "
@@ -73,7 +75,8 @@ class StreamDies(StreamTest):
         bundle = dict(tunnels=1, streams=4)
         self.up(bundle, bundle)
         self.all_streams_live(4)
-        flows = Flows(self.edge, self.gateway, GATEWAY, 200, 20000, 5)
+        pps = carried_pps(self.edge, self.gateway, GATEWAY, 200, 20000)
+        flows = Flows(self.edge, self.gateway, GATEWAY, 200, pps, 5)
         time.sleep(2)
         port = self.connections()[0]
         self.edge.run("ss", "-K", "dst", "10.66.0.1:4430", "sport", "=", f":{port}")
@@ -88,8 +91,11 @@ class StreamDies(StreamTest):
         gap = max(got["longest_gap_ms"], echoed["longest_gap_ms"])
         print(f"lost {got['lost']} forward, {echoed['lost_on_return']} on return, of {len(hit)} of "
               f"200 flows; longest gap of any flow {gap:.0f} ms; back after {back_ms:.0f} ms")
-        self.assertLessEqual(len(hit), 200 * 0.35, "flows of one stream of four")
-        self.assertLessEqual(gap, 200)
+        if flows.void:
+            print(f"losses and gaps are not judged: {flows.void}")
+        else:
+            self.assertLessEqual(len(hit), 200 * 0.35, "flows of one stream of four")
+            self.assertLessEqual(gap, 200)
         self.assertLessEqual(back_ms, 10000)
         self.assertEqual(self.edge.tunnel("backbone-0")["restarts"], 0)
         self.assertEqual([e for e in self.edge.events() if e["event"] == "session_down"], [])
