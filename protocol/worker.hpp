@@ -8,17 +8,21 @@
 
 #include <cstdint>
 #include <map>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
 namespace tunorch::worker {
 
-/// Of a session.
+/// Most streams of a session.
 inline constexpr int max_streams = 16;
 
-/// Version of this protocol. A daemon speaks this one and the one before it.
+/// Version of this protocol. Daemons and workers speak this one and the one before it
+/// (docs/compatibility.md): a daemon speaks to a worker in the version of the worker's hello.
 inline constexpr int control_protocol = 1;
+constexpr bool speaks(int protocol) {
+  return protocol >= 1 && protocol >= control_protocol - 1 && protocol <= control_protocol;
+}
 /// Where a worker finds its inherited listening control socket.
 inline constexpr int control_fd = 3;
 /// Largest control packet in bytes; larger ones are refused by the receiver.
@@ -43,24 +47,18 @@ struct PostgresSpec {
   bool sync = false;         // synchronous_commit
 };
 
-/// Everything a worker must know about its tunnel. It opens no file: certificates come as PEM text.
-struct Spec {
+/// What a worker keeps from its start to its end: another value needs another process. A field
+/// belongs here or in LiveSpec; from that follow the digest, the live update and the JSON.
+struct FixedSpec {
   std::string cluster;
   std::string node;  // this node
   std::string bundle;
   std::string tunnel;  // device name, <bundle>-<id>
   int id = 0;
   bool listener = false;
-  std::string digest;  // of this spec, made by the daemon, so that a later daemon knows it again
 
-  std::string ca_pem, certificate_pem;
-  std::string crl_pem;  // of the CA; empty: nothing is revoked
-  // Not in the JSON: each goes to the worker as a memory file of its own (Request::secrets). Of TLS
-  // its key in PEM ("key"); of postgres files that libpq wants, by the parameter that names them.
-  std::map<std::string, std::string> secrets;
   std::string transport = "tls";  // tls | postgres
   PostgresSpec postgres;
-
   std::string cipher = "auto";  // auto | aes-128-gcm | chacha20-poly1305
 
   std::string address;     // dialer: the listener's IP literal
@@ -72,21 +70,35 @@ struct Spec {
   std::uint32_t sndbuf_bytes = 0;  // SO_SNDBUF of the outer sockets; 0: the kernel's own tuning
   std::uint32_t rcvbuf_bytes = 0;
   std::string congestion = "auto";  // TCP_CONGESTION; auto: bbr where the kernel has it
+  bool isolate = true;              // listener: refuse packets from one dialer to another
+};
+
+/// What a running worker takes over, without a session noticing.
+struct LiveSpec {
+  std::string ca_pem, certificate_pem;
+  std::string crl_pem;  // of the CA; empty: nothing is revoked
 
   std::uint32_t interval_ms = 200;  // between PINGs, and between heartbeats
-  std::uint32_t timeout_ms = 300;   // a PING unanswered for so long counts as lost
+  std::uint32_t timeout_ms = 300;   // a PING unanswered for this long counts as lost
   std::uint32_t backoff_ms = 200;   // first pause before a dialer connects again
   std::uint32_t max_backoff_ms = 30000;
-  bool isolate = true;  // listener: refuse packets from one dialer to another
 
   std::vector<PeerSpec> peers;
+};
+
+/// Everything a worker must know about its tunnel. It opens no file: certificates come as PEM text.
+struct Spec : FixedSpec, LiveSpec {
+  std::string digest;  // of this spec, made by the daemon, so that a later daemon knows it again
+  // Not in the JSON: each goes to the worker as a memory file of its own (Request::secrets). Of TLS
+  // its key in PEM ("key"); of postgres files that libpq wants, by the parameter that names them.
+  std::map<std::string, std::string> secrets;
 };
 
 /// What a node tells its peer of one tunnel of their bundle.
 struct TunnelState {
   std::string tunnel;
   bool live = false;      // it carries, or would
-  bool draining = false;  // it is to be left by new flows
+  bool draining = false;  // new flows must leave it
 };
 
 /// All tunnels of a bundle as one node sees them towards one peer. `sequence` orders such words
@@ -100,7 +112,7 @@ struct StateWord {
 };
 
 /// Daemon to worker. `start` carries a spec, its TUN queues and (listener) its listening sockets,
-/// in this order, as fds. `update` carries a spec that differs in keys, `peers` and timings only.
+/// in this order, as fds. `update` carries a spec that differs in its live half only.
 /// Both bring the spec's secrets.
 /// `tell` has the word sent as a STATE frame to each of `to` that has a session here. `carry`
 /// brings the TUN queues of a tunnel whose worker died: what is stranded in them goes out by this
@@ -172,28 +184,21 @@ struct Report {
   std::uint64_t packets = 0, lost = 0;           // of `carried`
 };
 
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(PeerSpec, node, prefixes, digest)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(DatabaseSpec, url, schema)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(PostgresSpec, up, down, keep_s, sync)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Spec, cluster, node, bundle, tunnel, id, listener,
-                                                digest, ca_pem, certificate_pem, crl_pem, transport,
-                                                postgres, cipher, address, port, bind, streams,
-                                                offload, sndbuf_bytes, rcvbuf_bytes, congestion,
-                                                interval_ms, timeout_ms, backoff_ms, max_backoff_ms,
-                                                isolate, peers)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TunnelState, tunnel, live, draining)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(StateWord, boot, sequence, states, note)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Request, op, protocol, queues, listeners, secrets,
-                                                spec, to, word)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(SessionReport, peer, address, rtt_us, probes,
-                                                tx_bytes, rx_bytes, tx_packets, rx_packets, streams,
-                                                live_streams, retransmits, cwnd_segments,
-                                                queued_bytes)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(SocketReport, sndbuf_bytes, rcvbuf_bytes,
-                                                congestion)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Report, event, protocol, tunnel, digest, peer,
-                                                address, reason, stream, socket, queues, listeners,
-                                                sessions, dropped, waiting_bytes, word, packets,
-                                                lost)
+// Fields that are missing have their defaults, those that are not known are ignored; a value of the
+// wrong kind throws nlohmann::json::exception.
+void to_json(nlohmann::json& to, const Spec& from);
+void from_json(const nlohmann::json& from, Spec& to);
+void to_json(nlohmann::json& to, const FixedSpec& from);
+void from_json(const nlohmann::json& from, FixedSpec& to);
+void to_json(nlohmann::json& to, const LiveSpec& from);
+void from_json(const nlohmann::json& from, LiveSpec& to);
+void to_json(nlohmann::json& to, const TunnelState& from);
+void from_json(const nlohmann::json& from, TunnelState& to);
+void to_json(nlohmann::json& to, const StateWord& from);
+void from_json(const nlohmann::json& from, StateWord& to);
+void to_json(nlohmann::json& to, const Request& from);
+void from_json(const nlohmann::json& from, Request& to);
+void to_json(nlohmann::json& to, const Report& from);
+void from_json(const nlohmann::json& from, Report& to);
 
 }  // namespace tunorch::worker

@@ -1,6 +1,6 @@
-// rtnetlink (rtnetlink(7)) through libnl-3 and libnl-route: reads and writes links, addresses and
-// routes of the network namespace it was opened in. It and the two files private to it
-// (netlink_socket, netlink_route) are the only ones that know libnl.
+// rtnetlink (rtnetlink(7)) through libnl-3 and libnl-route: reads and writes links, addresses,
+// routes, rules and nexthops of the network namespace it was opened in. libnl is known only to it
+// and to routing/netlink_*, which are private to it but for netlink_monitor.
 //
 // Every write is acknowledged by the kernel before it returns; failures are std::system_error with
 // the kernel's errno and a text "cannot <verb> <object>: <kernel's words>".

@@ -19,8 +19,8 @@ namespace {
 
 constexpr int rta_nh_id = 30;  // RTA_NH_ID, which libnl 3.7 does not know
 
-using NlAddr = std::unique_ptr<nl_addr, FreeWith<nl_addr_put>>;
-using NlRoute = std::unique_ptr<rtnl_route, FreeWith<rtnl_route_put>>;
+using NlAddr = Owned<nl_addr, nl_addr_put>;
+using NlRoute = Owned<rtnl_route, rtnl_route_put>;
 
 template <class T>
 T* allocated(T* object) {

@@ -20,7 +20,7 @@ namespace {
 // buffer, say. Without a bound that would be a daemon that hangs.
 constexpr timeval answer_timeout{.tv_sec = 2, .tv_usec = 0};
 
-using Buffer = std::unique_ptr<unsigned char, FreeWith<std::free>>;
+using Buffer = Owned<unsigned char, std::free>;
 
 [[noreturn]] void fail_errno(const std::string& what) {
   throw std::system_error(errno, std::generic_category(), "cannot " + what);

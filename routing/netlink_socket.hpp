@@ -10,21 +10,13 @@
 #include <netlink/netlink.h>
 
 #include <functional>
-#include <memory>
 #include <string>
+
+#include "base/owned.hpp"
 
 namespace tunorch::routing {
 
-/// Deletes with a C function: the owner of one libnl object.
-template <auto Free>
-struct FreeWith {
-  template <class T>
-  void operator()(T* object) const {
-    Free(object);
-  }
-};
-
-using Message = std::unique_ptr<nl_msg, FreeWith<nlmsg_free>>;
+using Message = Owned<nl_msg, nlmsg_free>;
 
 /// An empty request of this type whose fixed header is `header` (ifinfomsg, ifaddrmsg, …).
 template <class Header>
@@ -66,7 +58,7 @@ class NetlinkSocket {
   std::uint32_t send(nl_msg* message);
   bool read_part(std::uint32_t sequence, const Visit& visit, Answer& answer);
 
-  std::unique_ptr<nl_sock, FreeWith<nl_socket_free>> socket_;
+  Owned<nl_sock, nl_socket_free> socket_;
 };
 
 }  // namespace tunorch::routing

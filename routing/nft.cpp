@@ -7,12 +7,12 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <string_view>
 #include <system_error>
 
 #include "base/fd.hpp"
+#include "base/owned.hpp"
 
 namespace tunorch::routing {
 
@@ -20,10 +20,7 @@ namespace {
 
 using nlohmann::json;
 
-struct FreeContext {
-  void operator()(nft_ctx* context) const { nft_ctx_free(context); }
-};
-using Context = std::unique_ptr<nft_ctx, FreeContext>;
+using Context = Owned<nft_ctx, nft_ctx_free>;
 
 constexpr std::string_view table_name = "tunorch";
 constexpr const char* needs =

@@ -1,5 +1,6 @@
-// The worker's end of its control socket (worker/spec.hpp): takes requests from daemons, tells them
-// reports. A daemon that goes away is no error; one that does not read never blocks the worker.
+// The worker's end of its control socket (protocol/worker.hpp): takes requests from daemons,
+// sends them reports. A daemon that goes away is no error; one that does not read never blocks the
+// worker.
 #pragma once
 
 #include <memory>

@@ -1,6 +1,7 @@
 #include "worker/handshake.hpp"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 namespace tunorch::worker {
 

@@ -1,6 +1,6 @@
 // tunorch-worker: serves one tunnel for the daemon that launched it. Everything comes over the
-// control socket it inherits (worker/spec.hpp). `tunorch-worker postgres-init URL [SCHEMA]`, typed
-// by hand, makes the tables of the postgres transport.
+// control socket it inherits (protocol/worker.hpp). `tunorch-worker postgres-init URL [SCHEMA]`,
+// typed by hand, makes the tables of the postgres transport.
 #include <fcntl.h>
 #include <signal.h>
 

@@ -17,14 +17,9 @@ constexpr seconds answer_limit{10};
 
 constexpr std::string_view insufficient_privilege = "42501";  // Appendix A of its manual
 
-struct FreeOptions {
-  void operator()(PQconninfoOption* options) const { PQconninfoFree(options); }
-};
-
 std::map<std::string, std::string> parse(const std::string& url) {
   char* error = nullptr;
-  const std::unique_ptr<PQconninfoOption, FreeOptions> options(
-      PQconninfoParse(url.c_str(), &error));
+  const Owned<PQconninfoOption, PQconninfoFree> options(PQconninfoParse(url.c_str(), &error));
   const std::string why = error ? error : "";
   PQfreemem(error);
   if (!options) throw DatabaseError("the database's URL cannot be used: " + why);

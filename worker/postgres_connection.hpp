@@ -5,12 +5,12 @@
 #include <libpq-fe.h>
 
 #include <chrono>
-#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "base/fd.hpp"
+#include "base/owned.hpp"
 #include "protocol/worker.hpp"
 
 namespace tunorch::worker {
@@ -22,10 +22,7 @@ struct DatabaseError : std::runtime_error {
 /// The bell rang: the thread is to end.
 struct Stopped {};
 
-struct FreeResult {
-  void operator()(PGresult* result) const { PQclear(result); }
-};
-using DatabaseResult = std::unique_ptr<PGresult, FreeResult>;
+using DatabaseResult = Owned<PGresult, PQclear>;
 
 /// A libpq parameter and the path to give for it.
 using ConnectionFiles = std::vector<std::pair<std::string, std::string>>;
@@ -61,9 +58,6 @@ class DatabaseConnection {
   [[noreturn]] void fail(const PGresult* result = nullptr) const;
 
  private:
-  struct Finish {
-    void operator()(PGconn* connection) const { PQfinish(connection); }
-  };
   void check_schema();
   /// Until the database's socket is ready for `events`, or the time is up: false.
   bool wait(short events, std::chrono::milliseconds limit) const;
@@ -72,7 +66,7 @@ class DatabaseConnection {
   bool sync_;
   const ConnectionFiles& files_;
   int bell_;
-  std::unique_ptr<PGconn, Finish> connection_;
+  Owned<PGconn, PQfinish> connection_;
 };
 
 }  // namespace tunorch::worker

@@ -1,6 +1,7 @@
 // The tables, functions and views of the postgres transport, and the command that makes them.
 #include <cstdio>
 
+#include "base/owned.hpp"
 #include "worker/postgres.hpp"
 #include "worker/postgres_connection.hpp"
 
@@ -125,10 +126,6 @@ std::string fill_in(std::string text, const std::string& name) {
   return text;
 }
 
-struct Finish {
-  void operator()(PGconn* connection) const { PQfinish(connection); }
-};
-
 }  // namespace
 
 int init_database(const std::string& url, const std::string& schema) {
@@ -136,7 +133,7 @@ int init_database(const std::string& url, const std::string& schema) {
     std::fprintf(stderr, "tunorch-worker: cannot %s: %s", what.c_str(), PQerrorMessage(connection));
     return 1;
   };
-  const std::unique_ptr<PGconn, Finish> connection(PQconnectdb(url.c_str()));
+  const Owned<PGconn, PQfinish> connection(PQconnectdb(url.c_str()));
   if (PQstatus(connection.get()) != CONNECTION_OK)
     return fail("connect to the database", connection.get());
   const std::string name = quoted_name(schema);

@@ -32,29 +32,18 @@ std::string last_error() {
   return text;
 }
 
-struct BioFree {
-  void operator()(BIO* bio) const { BIO_free(bio); }
-};
-struct CertificateFree {
-  void operator()(X509* certificate) const { X509_free(certificate); }
-};
-struct KeyFree {
-  void operator()(EVP_PKEY* key) const { EVP_PKEY_free(key); }
-};
-struct NumberFree {
-  void operator()(BIGNUM* number) const { BN_free(number); }
-};
-struct NamesFree {
-  void operator()(GENERAL_NAMES* names) const { GENERAL_NAMES_free(names); }
-};
+using Bio = Owned<BIO, BIO_free>;
+using Certificate = Owned<X509, X509_free>;
+using Key = Owned<EVP_PKEY, EVP_PKEY_free>;
+using BigNumber = Owned<BIGNUM, BN_free>;
+using Names = Owned<GENERAL_NAMES, GENERAL_NAMES_free>;
 
-std::unique_ptr<BIO, BioFree> bio_of(const std::string& pem) {
-  return std::unique_ptr<BIO, BioFree>(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+Bio bio_of(const std::string& pem) {
+  return Bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
 }
 
-std::unique_ptr<X509, CertificateFree> certificate_of(const std::string& pem) {
-  return std::unique_ptr<X509, CertificateFree>(
-      PEM_read_bio_X509(bio_of(pem).get(), nullptr, nullptr, nullptr));
+Certificate certificate_of(const std::string& pem) {
+  return Certificate(PEM_read_bio_X509(bio_of(pem).get(), nullptr, nullptr, nullptr));
 }
 
 /// AES in hardware is the faster one, ChaCha20 without. Both ends accept both.
@@ -98,16 +87,6 @@ std::string failure_words(const SSL* ssl) {
 
 }  // namespace
 
-void TlsContext::Free::operator()(ssl_ctx_st* context) const {
-  SSL_CTX_free(context);
-}
-void TlsContext::Free::operator()(X509_crl_st* list) const {
-  X509_CRL_free(list);
-}
-void Tls::Free::operator()(ssl_st* ssl) const {
-  SSL_free(ssl);
-}
-
 TlsContext::TlsContext(const Spec& spec)
     : context_(SSL_CTX_new_ex(nullptr, load_gcm_provider(),
                               spec.listener ? TLS_server_method() : TLS_client_method())) {
@@ -135,10 +114,9 @@ TlsContext::TlsContext(const Spec& spec)
   if (!certificate || SSL_CTX_use_certificate(context, certificate.get()) != 1)
     throw std::runtime_error("cannot use the node's certificate: " + last_error());
   const auto pem = spec.secrets.find("key");
-  const std::unique_ptr<EVP_PKEY, KeyFree> key(
-      pem == spec.secrets.end()
-          ? nullptr
-          : PEM_read_bio_PrivateKey(bio_of(pem->second).get(), nullptr, nullptr, nullptr));
+  const Key key(pem == spec.secrets.end() ? nullptr
+                                          : PEM_read_bio_PrivateKey(bio_of(pem->second).get(),
+                                                                    nullptr, nullptr, nullptr));
   if (!key || SSL_CTX_use_PrivateKey(context, key.get()) != 1)
     throw std::runtime_error("cannot use the node's key: " + last_error());
   if (spec.crl_pem.empty()) return;
@@ -153,7 +131,7 @@ bool TlsContext::revokes(const std::string& certificate) const {
   if (!crl_ || certificate.empty()) return false;
   BIGNUM* parsed = nullptr;
   BN_hex2bn(&parsed, certificate.c_str());
-  const std::unique_ptr<BIGNUM, NumberFree> number(parsed);
+  const BigNumber number(parsed);
   ASN1_INTEGER* serial = BN_to_ASN1_INTEGER(number.get(), nullptr);
   X509_REVOKED* entry = nullptr;
   const bool revoked = serial && X509_CRL_get0_by_serial(crl_.get(), &entry, serial) == 1;
@@ -249,7 +227,7 @@ std::vector<std::string> Tls::peer_names() const {
   std::vector<std::string> names;
   X509* certificate = SSL_get0_peer_certificate(ssl_.get());
   if (!certificate) return names;
-  const std::unique_ptr<GENERAL_NAMES, NamesFree> all(static_cast<GENERAL_NAMES*>(
+  const Names all(static_cast<GENERAL_NAMES*>(
       X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
   for (int i = 0; all && i < sk_GENERAL_NAME_num(all.get()); ++i) {
     const GENERAL_NAME* name = sk_GENERAL_NAME_value(all.get(), i);
@@ -263,8 +241,7 @@ std::vector<std::string> Tls::peer_names() const {
 std::string Tls::certificate() const {
   const X509* certificate = SSL_get0_peer_certificate(ssl_.get());
   if (!certificate) return "";
-  const std::unique_ptr<BIGNUM, NumberFree> number(
-      ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), nullptr));
+  const BigNumber number(ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), nullptr));
   char* const text = number ? BN_bn2hex(number.get()) : nullptr;
   std::string hex = text ? text : "";
   OPENSSL_free(text);

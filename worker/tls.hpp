@@ -4,16 +4,22 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <vector>
 
+#include "base/owned.hpp"
 #include "protocol/worker.hpp"
 #include "worker/channel.hpp"
 
+// OpenSSL's headers would go into every file that includes this one.
 struct ssl_ctx_st;
 struct ssl_st;
 struct X509_crl_st;
+extern "C" {
+void SSL_CTX_free(ssl_ctx_st* context);
+void SSL_free(ssl_st* ssl);
+void X509_CRL_free(X509_crl_st* list);
+}
 
 namespace tunorch::worker {
 
@@ -27,12 +33,8 @@ class TlsContext {
   bool revokes(const std::string& certificate) const;
 
  private:
-  struct Free {
-    void operator()(ssl_ctx_st* context) const;
-    void operator()(X509_crl_st* list) const;
-  };
-  std::unique_ptr<X509_crl_st, Free> crl_;
-  std::unique_ptr<ssl_ctx_st, Free> context_;
+  Owned<X509_crl_st, X509_CRL_free> crl_;
+  Owned<ssl_ctx_st, SSL_CTX_free> context_;
 };
 
 class Tls final : public Channel {
@@ -58,10 +60,7 @@ class Tls final : public Channel {
  private:
   IoResult result_of(int code);
 
-  struct Free {
-    void operator()(ssl_st* ssl) const;
-  };
-  std::unique_ptr<ssl_st, Free> ssl_;
+  Owned<ssl_st, SSL_free> ssl_;
   std::string error_;
   int socket_error_ = 0;
 };

@@ -82,7 +82,7 @@ std::vector<Report> Worker::replay() const {
 
 void Worker::on_request(const Request& request, std::vector<Fd> fds) {
   SecretFiles secrets = split_secrets(request.secrets, fds);
-  if (request.protocol != control_protocol) {
+  if (!speaks(request.protocol)) {
     give_up("the daemon speaks control protocol " + std::to_string(request.protocol) +
             ", this worker " + std::to_string(control_protocol));
   } else if (request.op == "start" && !spec_) {
@@ -97,6 +97,12 @@ void Worker::on_request(const Request& request, std::vector<Fd> fds) {
     carry(std::move(fds));
   } else if (request.op == "stop") {
     stop("the node takes this tunnel down");
+  } else {
+    Report refused = hello();
+    refused.event = "refused";
+    refused.reason = "unknown request '" + request.op.substr(0, 40) +
+                     "' of the daemon: is this worker of an older version?";
+    control_.tell(refused);
   }
 }
 
@@ -168,11 +174,9 @@ void Worker::update(const Request& request, const SecretFiles& secrets) {
   for (const PeerSpec& wanted : spec.peers)
     if (!find_peer(wanted.node)) peers_.push_back(make_peer(wanted));
   if (tls_) take_keys(spec, secrets);
-  spec_->peers = spec.peers;
+  static_cast<LiveSpec&>(*spec_) = spec;
   spec_->digest = spec.digest;
-  spec_->interval_ms = spec.interval_ms;
   next_beat_ = std::min(next_beat_, Clock::now() + milliseconds(spec.interval_ms));
-  spec_->timeout_ms = spec.timeout_ms;
   if (dialer_) dialer_->configure(spec);
   publish_rules();
 }

@@ -1,5 +1,5 @@
 // The bundles of a cluster file and what their keys mean to each other and to the nodes.
-// Ports and link subnets that bundles compete for are config_links' part.
+// Ports and link subnets that bundles compete for are link_slots' part.
 #pragma once
 
 #include "orchestrator/config/cluster.hpp"

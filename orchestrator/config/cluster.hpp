@@ -1,5 +1,5 @@
 // A cluster file as plain structs, every default filled in and every bound already checked.
-// Holds data; config.cpp makes it from YAML, desired.cpp picks a node's part from it.
+// Holds data; config/load makes it from YAML, plan/desired picks a node's part from it.
 #pragma once
 
 #include <chrono>
@@ -53,7 +53,7 @@ struct WireGuardOptions {
   std::chrono::seconds keepalive{5};  // of dialers
 };
 
-/// Any program. Words and files may hold {dev}, {port} and so on: engine_command.hpp lists them.
+/// Any program. Words and files may hold {dev}, {port} and so on: config/template.hpp lists them.
 struct CommandOptions {
   std::vector<std::string> listen, dial;      // words; the first is the program
   std::map<std::string, std::string> files;   // by name, in the tunnel's folder

@@ -1,5 +1,5 @@
 // Reads one map of a cluster file by the table of keys: types, bounds, defaults, unknown keys.
-// What the values mean to each other is not its business (config_nodes, config_bundles).
+// What the values mean to each other is not its business (nodes, bundles).
 #pragma once
 
 #include <chrono>

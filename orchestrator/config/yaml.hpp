@@ -1,5 +1,5 @@
-// YAML text as a small tree with positions: the one place that knows yaml-cpp (config.cpp would
-// pass its size otherwise, and the rest of the loader stays free of a third party's types). Refuses
+// YAML text as a small tree with positions: the one place that knows yaml-cpp (load.cpp would pass
+// its size otherwise, and the rest of the loader stays free of a third party's types). Refuses
 // what a cluster file has no use for (aliases, tags, second documents); knows no key.
 #pragma once
 

@@ -2,6 +2,8 @@
 
 #include <spdlog/spdlog.h>
 
+#include <nlohmann/json.hpp>
+
 #include "orchestrator/daemon/explain.hpp"
 #include "protocol/daemon.hpp"
 

@@ -2,6 +2,8 @@
 
 #include <time.h>
 
+#include <nlohmann/json.hpp>
+
 namespace tunorch {
 namespace {
 

@@ -1,5 +1,5 @@
 // Judges a host: what is well, what is not, what that means and the command that mends it. Pure:
-// the facts are doctor_probe.hpp's, the time is one of them.
+// the facts are probe.hpp's, the time is one of them.
 #pragma once
 
 #include <nlohmann/json.hpp>

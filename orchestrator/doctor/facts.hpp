@@ -1,4 +1,4 @@
-// What a host is like, as far as tunnels care: plain data that doctor_probe.cpp reads off the
+// What a host is like, as far as tunnels care: plain data that probe.cpp reads off the
 // machine and the judgements of doctor.hpp are made from. Holds no opinion.
 #pragma once
 

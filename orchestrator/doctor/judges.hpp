@@ -1,4 +1,4 @@
-// The judgements of doctor.cpp, a part each. Pure. Private to doctor*.cpp.
+// The judgements of doctor.cpp, a part each. Pure. Private to doctor/.
 #pragma once
 
 #include <string>

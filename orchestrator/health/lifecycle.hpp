@@ -1,5 +1,5 @@
-// The life of one worker process as a table of states and events. Pure: it says what is to be done
-// and when; starting, stopping and timing are supervisor.cpp's work.
+// The life of one process as a table of states and events: a tunnel's, or tunorch-web. Pure: its
+// owners (tunnels/tunnel_worker, daemon/web_process) start, stop and time the process.
 #pragma once
 
 #include <chrono>

@@ -6,10 +6,10 @@
 
 #include <algorithm>
 #include <array>
-#include <memory>
 #include <set>
 #include <stdexcept>
 
+#include "base/owned.hpp"
 #include "orchestrator/pki/files.hpp"
 
 namespace tunorch {
@@ -20,10 +20,7 @@ namespace fs = std::filesystem;
 constexpr int key_bytes = 32;
 using RawKey = std::array<unsigned char, key_bytes>;
 
-struct FreeKey {
-  void operator()(EVP_PKEY* key) const { EVP_PKEY_free(key); }
-};
-using Key = std::unique_ptr<EVP_PKEY, FreeKey>;
+using Key = Owned<EVP_PKEY, EVP_PKEY_free>;
 
 fs::path private_file(const fs::path& dir, const std::string& node) {
   return dir / (node + ".wg.key");

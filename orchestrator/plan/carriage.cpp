@@ -36,18 +36,6 @@ Place place_of(const Route& route) {
   return {route.table, route.dst, route.metric};
 }
 
-std::map<Place, const Route*> by_place(const std::vector<Route>& routes) {
-  std::map<Place, const Route*> index;
-  for (const Route& route : routes) index.emplace(place_of(route), &route);
-  return index;
-}
-
-std::map<std::uint32_t, const NexthopGroup*> by_id(const std::vector<NexthopGroup>& groups) {
-  std::map<std::uint32_t, const NexthopGroup*> index;
-  for (const NexthopGroup& group : groups) index.emplace(group.id, &group);
-  return index;
-}
-
 /// The kernel keeps timers in ticks of its own (HZ), so they come back a little different.
 bool same_timer(milliseconds a, milliseconds b) {
   return (a.count() == 0) == (b.count() == 0) && std::chrono::abs(a - b) <= milliseconds(20);
@@ -88,7 +76,7 @@ class Wanting {
         observed_(observed),
         health_(health),
         carrying_(carrying(desired, observed.carriage)),
-        groups_now_(by_id(observed.carriage.groups)) {
+        groups_now_(by_key(observed.carriage.groups, &NexthopGroup::id)) {
     for (const DesiredTunnel& tunnel : desired.tunnels)
       nexthop_of_[tunnel.name] = tunnel.nexthop_id;
     for (const Link& link : observed.links)
@@ -230,24 +218,19 @@ class Wanting {
 
 // ---- from the one to the other ----
 
-template <class T>
-bool contains(const std::vector<T>& all, const T& one) {
-  return std::ranges::find(all, one) != all.end();
-}
-
 /// Calls each(peer, tunnel, weight) for what the kernel has.
 template <class Each>
 void for_each_carrier(const Desired& desired, const Carriage& carriage, const Each& each) {
   std::map<std::uint32_t, std::string> device_of;
   for (const NexthopObject& nexthop : carriage.nexthops) device_of[nexthop.id] = nexthop.dev;
-  const auto groups = by_id(carriage.groups);
+  const auto groups = by_key(carriage.groups, &NexthopGroup::id);
   for (const DesiredGroup& group : desired.groups)
     for (const std::uint32_t id : {group.id, group.id + 1})
       if (const auto now = groups.find(id); now != groups.end())
         for (const GroupMember& member : now->second->members)
           if (const auto device = device_of.find(member.id); device != device_of.end())
             each(group.peer, device->second, member.weight);
-  const auto routes = by_place(carriage.routes);
+  const auto routes = by_key(carriage.routes, place_of);
   for (const DesiredRoute& route : desired.routes)
     if (const auto now = routes.find(place_of(unicast(route, desired.protocol)));
         now != routes.end())
@@ -303,63 +286,46 @@ Carriage wanted_carriage(const Desired& desired, const Observed& observed,
   return Wanting(desired, observed, health).take();
 }
 
-CarriageSteps plan_carriage(const Carriage& before, const Carriage& wanted) {
-  CarriageSteps steps;
-  Carriage now;
+namespace {
+
+/// Deletes the nexthops that many groups would have to leave one by one, and those whose number
+/// another device takes. `now` is what is there then; its routes are filled in only if there is a
+/// deletion.
+std::vector<Step> delete_nexthops_first(const Carriage& before, const Carriage& wanted,
+                                        Carriage& now) {
+  std::vector<Step> deletions;
   now.nexthops = before.nexthops;
   now.groups = before.groups;
-  bool deleted = false;
   for (const NexthopObject& nexthop : before.nexthops) {
-    if (contains(wanted.nexthops, nexthop)) continue;
+    if (std::ranges::find(wanted.nexthops, nexthop) != wanted.nexthops.end()) continue;
     const auto uses = std::ranges::count_if(before.groups, [&](const NexthopGroup& group) {
       return std::ranges::find(group.members, nexthop.id, &GroupMember::id) != group.members.end();
     });
     const bool renamed =
         std::ranges::find(wanted.nexthops, nexthop.id, &NexthopObject::id) != wanted.nexthops.end();
     if (uses < many_groups && !renamed) continue;
-    if (!deleted) now.routes = before.routes;
-    deleted = true;
-    steps.additions.push_back(NexthopStep{nexthop, std::nullopt});
-    record(now, NexthopStep{nexthop, std::nullopt});
+    if (deletions.empty()) now.routes = before.routes;
+    const NexthopStep deletion{nexthop, std::nullopt};
+    deletions.push_back(deletion);
+    record(now, deletion);
   }
-  const std::vector<Route>& routes_now = deleted ? now.routes : before.routes;
+  return deletions;
+}
 
-  for (const NexthopObject& nexthop : wanted.nexthops)
-    if (!contains(now.nexthops, nexthop))
-      steps.additions.push_back(NexthopStep{std::nullopt, nexthop});
-  const auto groups_now = by_id(now.groups);
-  const auto groups_wanted = by_id(wanted.groups);
-  for (const NexthopGroup& group : wanted.groups) {
-    const auto found = groups_now.find(group.id);
-    if (found == groups_now.end())
-      steps.additions.push_back(GroupStep{std::nullopt, group});
-    else if (!same_group(*found->second, group))
-      steps.additions.push_back(GroupStep{*found->second, group});
-  }
-  const auto index_now = by_place(routes_now);
-  const auto index_wanted = by_place(wanted.routes);
-  for (const Route& route : wanted.routes) {
-    const auto found = index_now.find(place_of(route));
-    if (found == index_now.end())
-      steps.additions.push_back(RouteStep{std::nullopt, route});
-    else if (!(*found->second == route))
-      steps.additions.push_back(RouteStep{*found->second, route});
-  }
-  for (const Rule& rule : wanted.rules)
-    if (!contains(before.rules, rule)) steps.additions.push_back(RuleStep{std::nullopt, rule});
+}  // namespace
 
-  for (const Rule& rule : before.rules)
-    if (!contains(wanted.rules, rule)) steps.removals.push_back(RuleStep{rule, std::nullopt});
+Steps plan_carriage(const Carriage& before, const Carriage& wanted) {
+  Carriage now;
+  Steps steps{delete_nexthops_first(before, wanted, now), {}};
+  const std::vector<Route>& routes_now = steps.additions.empty() ? before.routes : now.routes;
+  steps.append(diff(now.nexthops, wanted.nexthops, &NexthopObject::id));
+  steps.append(diff(now.groups, wanted.groups, &NexthopGroup::id, same_group));
+  Diff<Route> routes = diff(routes_now, wanted.routes, place_of);
   // A unicast route goes before the fallback below it.
-  for (const RouteType type : {RouteType::unicast, RouteType::unreachable})
-    for (const Route& route : routes_now)
-      if (route.type == type && !index_wanted.contains(place_of(route)))
-        steps.removals.push_back(RouteStep{route, std::nullopt});
-  for (const NexthopGroup& group : now.groups)
-    if (!groups_wanted.contains(group.id)) steps.removals.push_back(GroupStep{group, std::nullopt});
-  for (const NexthopObject& nexthop : now.nexthops)
-    if (!contains(wanted.nexthops, nexthop))
-      steps.removals.push_back(NexthopStep{nexthop, std::nullopt});
+  std::ranges::stable_partition(
+      routes.gone, [](const RouteStep& step) { return step.before->type == RouteType::unicast; });
+  steps.append(std::move(routes));
+  steps.append(diff(before.rules, wanted.rules));
   return steps;
 }
 

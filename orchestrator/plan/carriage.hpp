@@ -9,6 +9,7 @@
 
 #include "orchestrator/health/health.hpp"
 #include "orchestrator/plan/desired.hpp"
+#include "orchestrator/plan/diff.hpp"
 #include "orchestrator/plan/observed.hpp"
 #include "orchestrator/plan/step.hpp"
 
@@ -31,11 +32,7 @@ std::map<std::string, std::set<std::string>> carrying(const Desired& desired,
 std::map<std::string, std::map<std::string, unsigned>> weights(const Desired& desired,
                                                                const Carriage& carriage);
 
-/// Additions and changes come before removals, so that no prefix is without a route meanwhile.
-struct CarriageSteps {
-  std::vector<Step> additions, removals;
-};
-CarriageSteps plan_carriage(const Carriage& now, const Carriage& wanted);
+Steps plan_carriage(const Carriage& now, const Carriage& wanted);
 
 /// What there will be after a step, as the kernel has it: a deleted nexthop leaves its groups, and
 /// a group that is deleted or left empty takes its routes along.

@@ -8,6 +8,37 @@
 
 namespace tunorch {
 
+namespace {
+
+using nlohmann::json;
+
+// What the first version hashed: one flat object, in which the half that was not meant had these
+// values. They are part of the digest and never change; fields that came later are not here.
+constexpr const char* fixed_frame = R"({"address":"","backoff_ms":0,"bind":"","bundle":"",
+  "ca_pem":"","certificate_pem":"","cipher":"auto","cluster":"","congestion":"auto","crl_pem":"",
+  "digest":"","id":0,"interval_ms":0,"isolate":true,"listener":false,"max_backoff_ms":0,"node":"",
+  "offload":"auto","peers":[],"port":0,"postgres":{},"rcvbuf_bytes":0,"sndbuf_bytes":0,"streams":1,
+  "timeout_ms":0,"transport":"tls","tunnel":""})";
+constexpr const char* live_frame = R"({"address":"","backoff_ms":200,"bind":"","bundle":"",
+  "ca_pem":"","certificate_pem":"","cipher":"auto","cluster":"","congestion":"auto","crl_pem":"",
+  "digest":"","id":0,"interval_ms":200,"isolate":true,"listener":false,"max_backoff_ms":30000,
+  "node":"","offload":"auto","peers":[],"port":0,"postgres":{"down":{"schema":"tunorch","url":""},
+  "keep_s":0,"sync":false,"up":{"schema":"tunorch","url":""}},"rcvbuf_bytes":0,"sndbuf_bytes":0,
+  "streams":1,"timeout_ms":300,"transport":"tls","tunnel":""})";
+
+/// The text of one half that is hashed. A field that the first version did not have counts only if
+/// it is not at its default, so that a later version with more fields restarts no worker.
+template <class Half>
+std::string hashed_text(const Half& half, const char* frame) {
+  json text = json::parse(frame);
+  const json given = half, defaults = Half{};
+  for (const auto& [key, value] : given.items())
+    if (text.contains(key) || value != defaults.at(key)) text[key] = value;
+  return text.dump();
+}
+
+}  // namespace
+
 worker::Spec with_keys(worker::Spec spec, const NodeKeys& keys) {
   const bool tls = spec.transport == "tls";
   if (tls) {
@@ -16,25 +47,14 @@ worker::Spec with_keys(worker::Spec spec, const NodeKeys& keys) {
     spec.crl_pem = keys.crl_pem;
     spec.secrets["key"] = keys.key_pem;
   }
-  worker::Spec fixed = spec;
-  fixed.digest = fixed.ca_pem = fixed.certificate_pem = fixed.crl_pem = "";
-  fixed.peers.clear();
-  fixed.interval_ms = fixed.timeout_ms = fixed.backoff_ms = fixed.max_backoff_ms = 0;
-  worker::Spec live;
-  live.ca_pem = spec.ca_pem;
-  live.certificate_pem = spec.certificate_pem;
-  live.crl_pem = spec.crl_pem;
-  live.peers = spec.peers;
-  live.interval_ms = spec.interval_ms;
-  live.timeout_ms = spec.timeout_ms;
-  live.backoff_ms = spec.backoff_ms;
-  live.max_backoff_ms = spec.max_backoff_ms;
   // A database's files are for its connections to come, which a worker makes at its start.
   std::string secrets;
   for (const auto& [name, text] : spec.secrets) secrets += name + text;
+  const worker::FixedSpec& fixed = spec;
+  const worker::LiveSpec& live = spec;
   spec.digest =
-      fmt::format("{:016x}-{:016x}", fnv1a(nlohmann::json(fixed).dump() + (tls ? "" : secrets)),
-                  fnv1a(nlohmann::json(live).dump() + (tls ? secrets : "")));
+      fmt::format("{:016x}-{:016x}", fnv1a(hashed_text(fixed, fixed_frame) + (tls ? "" : secrets)),
+                  fnv1a(hashed_text(live, live_frame) + (tls ? secrets : "")));
   return spec;
 }
 

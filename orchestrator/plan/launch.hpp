@@ -1,5 +1,5 @@
 // How a foreign process is to be started, told apart from starting it: plain data, made by the
-// engines (engine_openvpn, engine_wireguard, engine_command), done by foreign_worker.
+// engines (engines/), done by tunnels/foreign_worker.
 #pragma once
 
 #include <map>

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "orchestrator/plan/carriage.hpp"
+#include "orchestrator/plan/diff.hpp"
 #include "orchestrator/plan/neighbours.hpp"
 
 namespace tunorch {
@@ -13,7 +14,7 @@ namespace {
 
 using routing::Address;
 using routing::Link;
-using routing::Route;
+using routing::NftTable;
 using routing::Tun;
 
 const Link* find_link(const Observed& observed, const std::string& name) {
@@ -43,11 +44,13 @@ std::vector<DesiredSysctl> all_sysctls(const Desired& desired,
   return all;
 }
 
-void plan_sysctl(const DesiredSysctl& wanted, const Observed& observed, Plan& plan) {
+/// What cannot be had goes into the plan's conflicts and notes.
+void plan_sysctl(const DesiredSysctl& wanted, const Observed& observed, Plan& plan,
+                 std::vector<Step>& steps) {
   const auto& key = wanted.setting.key;
   SysctlSetting after{wanted.setting, {}, wanted.required, wanted.device};
   if (!wanted.device.empty() && !find_link(observed, wanted.device)) {
-    plan.steps.push_back(SysctlStep{std::nullopt, after});
+    steps.push_back(SysctlStep{std::nullopt, after});
     return;
   }
   const auto found = observed.sysctls.find(key);
@@ -74,16 +77,12 @@ void plan_sysctl(const DesiredSysctl& wanted, const Observed& observed, Plan& pl
       plan.notes.push_back(text + ": left alone");
     return;
   }
-  plan.steps.push_back(SysctlStep{
+  steps.push_back(SysctlStep{
       SysctlSetting{{key, *now.value}, now.fan_out, wanted.required, wanted.device}, after});
 }
 
-void plan_sysctls(const Desired& desired, const Observed& observed, Plan& plan) {
-  for (const DesiredSysctl& wanted : all_sysctls(desired, observed.ra_devices))
-    if (wanted.device.empty()) plan_sysctl(wanted, observed, plan);
-}
-
-void plan_sysctl_restores(const Desired& desired, const Observed& observed, Plan& plan) {
+std::vector<Step> sysctl_restores(const Desired& desired, const Observed& observed) {
+  std::vector<Step> steps;
   std::set<std::string> keep;
   for (const DesiredSysctl& wanted : all_sysctls(desired, observed.ra_devices))
     keep.insert(wanted.setting.key);
@@ -95,28 +94,46 @@ void plan_sysctl_restores(const Desired& desired, const Observed& observed, Plan
     before.fan_out.clear();
     if (now != observed.sysctls.end() && now->second.value)
       before.setting.value = *now->second.value;
-    plan.steps.push_back(SysctlStep{before, *entry});
+    steps.push_back(SysctlStep{before, *entry});
   }
+  return steps;
+}
+
+Steps plan_sysctls(const Desired& desired, const Observed& observed, Plan& plan) {
+  Steps steps;
+  for (const DesiredSysctl& wanted : all_sysctls(desired, observed.ra_devices))
+    if (wanted.device.empty()) plan_sysctl(wanted, observed, plan, steps.additions);
+  steps.removals = sysctl_restores(desired, observed);
+  return steps;
 }
 
 // ---- devices and addresses ----
 
-void plan_tuns(const Desired& desired, const Observed& observed, Plan& plan) {
+/// Not by diff(): a device that is down is a change without a difference, and each device's
+/// settings follow its own step.
+Steps plan_tuns(const Desired& desired, const Observed& observed, Plan& plan) {
+  Steps steps;
   for (const DesiredTunnel& tunnel : desired.tunnels) {
     if (name_taken(observed, tunnel)) continue;
     const Link* link = find_link(observed, tunnel.name);
     if (!link) {
-      plan.steps.push_back(TunStep{std::nullopt, tunnel.tun});
+      steps.additions.push_back(TunStep{std::nullopt, tunnel.tun});
     } else {
       Tun before = tunnel.tun;
       before.mtu = link->mtu;
       before.txqueuelen = link->txqueuelen;
       if (!(before == tunnel.tun) || !link->admin_up)
-        plan.steps.push_back(TunStep{before, tunnel.tun});
+        steps.additions.push_back(TunStep{before, tunnel.tun});
     }
     for (const DesiredSysctl& wanted : desired.sysctls)
-      if (wanted.device == tunnel.name) plan_sysctl(wanted, observed, plan);
+      if (wanted.device == tunnel.name) plan_sysctl(wanted, observed, plan, steps.additions);
   }
+  for (const Link& link : observed.links) {
+    if (!is_our_alias(link.alias) || desired.find_tunnel(link.name)) continue;
+    steps.removals.push_back(
+        TunStep{Tun{link.name, link.alias, link.mtu, link.txqueuelen, 0}, std::nullopt});
+  }
+  return steps;
 }
 
 /// A device is of one kind for its whole life, and other engines attach to other ones. It goes as
@@ -138,35 +155,18 @@ std::vector<Step> plan_misfits(const Desired& desired, const Observed& observed)
   return steps;
 }
 
-void plan_tun_removals(const Desired& desired, const Observed& observed, Plan& plan) {
-  for (const Link& link : observed.links) {
-    if (!is_our_alias(link.alias) || desired.find_tunnel(link.name)) continue;
-    plan.steps.push_back(
-        TunStep{Tun{link.name, link.alias, link.mtu, link.txqueuelen, 0}, std::nullopt});
-  }
+Diff<Address> plan_addresses(const Desired& desired, const Observed& observed) {
+  Diff<Address> addresses = diff(observed.addresses, desired.addresses);
+  std::erase_if(addresses.changed, [&](const AddressStep& step) {
+    return address_taken(desired, observed, *step.after);
+  });
+  return addresses;
 }
 
-void plan_addresses(const Desired& desired, const Observed& observed, Plan& plan) {
-  for (const Address& address : desired.addresses)
-    if (std::ranges::find(observed.addresses, address) == observed.addresses.end() &&
-        !address_taken(desired, observed, address))
-      plan.steps.push_back(AddressStep{std::nullopt, address});
-}
-
-void plan_address_removals(const Desired& desired, const Observed& observed, Plan& plan) {
-  for (const Address& address : observed.addresses)
-    if (std::ranges::find(desired.addresses, address) == desired.addresses.end())
-      plan.steps.push_back(AddressStep{address, std::nullopt});
-}
-
-void plan_nft_table(const Desired& desired, const Observed& observed, Plan& plan) {
-  if (desired.nft_table && desired.nft_table != observed.nft_table && !observed.foreign_nft_table)
-    plan.steps.push_back(NftTableStep{observed.nft_table, desired.nft_table});
-}
-
-void plan_nft_table_removal(const Desired& desired, const Observed& observed, Plan& plan) {
-  if (!desired.nft_table && observed.nft_table)
-    plan.steps.push_back(NftTableStep{observed.nft_table, std::nullopt});
+Diff<NftTable> plan_nft_table(const Desired& desired, const Observed& observed) {
+  Diff<NftTable> table = diff(observed.nft_table, desired.nft_table);
+  if (observed.foreign_nft_table) table.changed.clear();
+  return table;
 }
 
 // ---- workers ----
@@ -183,38 +183,36 @@ WorkerRef worker_ref(const DesiredTunnel& tunnel) {
                                   : fmt::format("dialing {} port {}", spec.address, spec.port))};
 }
 
-void plan_workers(const Desired& desired, const Observed& observed, Plan& plan) {
-  for (const DesiredTunnel& tunnel : desired.tunnels) {
-    const WorkerRef wanted = worker_ref(tunnel);
-    const auto found = observed.workers.find(tunnel.name);
-    const ObservedWorker now = found == observed.workers.end() ? ObservedWorker{} : found->second;
-    if (now.state == WorkerState::stopped && name_taken(observed, tunnel))
-      continue;  // it would attach to somebody else's device
-    if (now.state == WorkerState::stopped)
-      plan.steps.push_back(WorkerStep{std::nullopt, wanted});
-    else if ((now.state == WorkerState::running || now.state == WorkerState::starting) &&
-             !now.digest.empty() && now.digest != wanted.digest)
-      plan.steps.push_back(WorkerStep{WorkerRef{tunnel.name, now.digest, wanted.text}, wanted});
-    // stopping, backoff, quarantined: its exit, its time or a new apply comes first
+bool takes_specs(const ObservedWorker& worker) {
+  return (worker.state == WorkerState::running || worker.state == WorkerState::starting) &&
+         !worker.digest.empty();
+}
+
+/// Those that are there. One that takes no other spec now counts as having the wanted one: its
+/// exit, its time or a new apply comes first.
+std::vector<WorkerRef> workers_now(const Desired& desired, const Observed& observed) {
+  std::vector<WorkerRef> workers;
+  for (const auto& [name, worker] : observed.workers) {
+    if (worker.state == WorkerState::stopped) continue;
+    if (const DesiredTunnel* tunnel = desired.find_tunnel(name)) {
+      WorkerRef& now = workers.emplace_back(worker_ref(*tunnel));
+      if (takes_specs(worker)) now.digest = worker.digest;
+    } else if (worker.state != WorkerState::stopping) {
+      workers.push_back({name, worker.digest, ""});
+    }
   }
+  return workers;
 }
 
-void plan_worker_removals(const Desired& desired, const Observed& observed, Plan& plan) {
-  for (const auto& [tunnel, worker] : observed.workers)
-    if (!desired.find_tunnel(tunnel) && worker.state != WorkerState::stopped &&
-        worker.state != WorkerState::stopping)
-      plan.steps.push_back(WorkerStep{WorkerRef{tunnel, worker.digest, ""}, std::nullopt});
-}
-
-/// Whether it can be served there is found by doing it, and traffic does not wait for that.
-void plan_page(const Desired& desired, const Observed& observed, Plan& plan) {
-  if (desired.metrics && desired.metrics != observed.page)
-    plan.steps.push_back(PageStep{observed.page, desired.metrics});
-}
-
-void plan_page_removal(const Desired& desired, const Observed& observed, Plan& plan) {
-  if (!desired.metrics && observed.page)
-    plan.steps.push_back(PageStep{observed.page, std::nullopt});
+Diff<WorkerRef> plan_workers(const Desired& desired, const Observed& observed) {
+  std::vector<WorkerRef> wanted;
+  for (const DesiredTunnel& tunnel : desired.tunnels) wanted.push_back(worker_ref(tunnel));
+  Diff<WorkerRef> workers = diff(workers_now(desired, observed), wanted, &WorkerRef::tunnel);
+  // It would attach to a device that is not ours.
+  std::erase_if(workers.changed, [&](const WorkerStep& step) {
+    return !step.before && name_taken(observed, *desired.find_tunnel(step.after->tunnel));
+  });
+  return workers;
 }
 
 }  // namespace
@@ -238,10 +236,8 @@ HealthTable all_up(const Desired& desired) {
 
 std::vector<Step> make_carriage_plan(const Desired& desired, const Observed& observed,
                                      const HealthTable& health) {
-  CarriageSteps steps =
-      plan_carriage(observed.carriage, wanted_carriage(desired, observed, health));
-  std::ranges::move(steps.removals, std::back_inserter(steps.additions));
-  return feasible(std::move(steps.additions), observed);
+  const Carriage wanted = wanted_carriage(desired, observed, health);
+  return feasible(plan_carriage(observed.carriage, wanted).in_order(), observed);
 }
 
 Plan make_plan(const Desired& desired, const Observed& observed, const HealthTable& health) {
@@ -256,23 +252,16 @@ Plan make_plan(const Desired& desired, const Observed& observed, const HealthTab
   plan.conflicts = find_conflicts(desired, observed);
   const Carriage wanted = wanted_carriage(desired, observed, health);
   plan.notes = neighbour_notes(desired, observed, wanted.rules);
-  CarriageSteps carriage = plan_carriage(observed.carriage, wanted);
-  plan_sysctls(desired, observed, plan);
-  plan_tuns(desired, observed, plan);
-  plan_addresses(desired, observed, plan);
-  plan_nft_table(desired, observed, plan);
-  plan_workers(desired, observed, plan);
-  plan_page(desired, observed, plan);
-  std::ranges::move(carriage.additions, std::back_inserter(plan.steps));
-
-  std::ranges::move(carriage.removals, std::back_inserter(plan.steps));
-  plan_page_removal(desired, observed, plan);
-  plan_worker_removals(desired, observed, plan);
-  plan_nft_table_removal(desired, observed, plan);
-  plan_address_removals(desired, observed, plan);
-  plan_tun_removals(desired, observed, plan);
-  plan_sysctl_restores(desired, observed, plan);
-  plan.steps = feasible(std::move(plan.steps), observed);
+  Steps steps;
+  steps.append(plan_sysctls(desired, observed, plan));
+  steps.append(plan_tuns(desired, observed, plan));
+  steps.append(plan_addresses(desired, observed));
+  steps.append(plan_nft_table(desired, observed));
+  steps.append(plan_workers(desired, observed));
+  // Traffic does not wait for the page: whether it can be served there is found by doing it.
+  steps.append(diff(observed.page, desired.metrics));
+  steps.append(plan_carriage(observed.carriage, wanted));
+  plan.steps = feasible(std::move(steps).in_order(), observed);
   return plan;
 }
 

@@ -20,9 +20,9 @@ struct Plan {
   bool empty() const { return steps.empty() && conflicts.empty(); }
 };
 
-/// Settings → devices → addresses → workers → nexthops → routes → rules; removals in the reverse
-/// order, after the additions, so that no prefix is without a route while its replacement is being
-/// made.
+/// Settings → devices → addresses → nft table → workers → page → nexthops → groups → routes →
+/// rules. Removals come after the additions, in the reverse order, so that no prefix is without a
+/// route while its replacement is made.
 Plan make_plan(const Desired& desired, const Observed& observed, const HealthTable& health);
 
 /// Only the part of the plan that follows from health: what a failover needs, and no more.

@@ -1,5 +1,5 @@
 // One change to the machine as data: what an object is before and after. A step can describe itself
-// and name its inverse; performing it is kernel.cpp's and supervisor.cpp's work.
+// and name its inverse; daemon/machine performs it.
 #pragma once
 
 #include <optional>

@@ -1,5 +1,5 @@
 // Gathers a support bundle's parts into a folder, each without its secrets, and tells how. What
-// there is to gather is support_parts.hpp's, what a secret is redact.hpp's. Changes nothing.
+// there is to gather is parts.hpp's, what a secret is redact.hpp's. Changes nothing.
 #pragma once
 
 #include <chrono>

@@ -1,5 +1,5 @@
-// Launches a worker process, and holds one that runs by its pidfd. The only file pair that knows
-// Boost.Process; restarts and reasons are the supervisor's.
+// Launches the processes of tunorch (workers, tunorch-web, other engines' programs, the daemon) and
+// holds them by their pidfds. The only file pair that knows Boost.Process; it restarts nothing.
 #pragma once
 
 #include <sys/types.h>

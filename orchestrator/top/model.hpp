@@ -1,5 +1,5 @@
 // What `tunorch top` makes of one status after another: rates, shares, histories, an order. Pure:
-// statuses and times in, numbers out; top_view.hpp makes lines of them.
+// statuses and times in, numbers out; view.hpp makes lines of them.
 #pragma once
 
 #include <cstdint>

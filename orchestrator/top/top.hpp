@@ -1,5 +1,5 @@
-// `tunorch top`: asks the daemon once a second, shows what top_view makes of it, and does what is
-// typed. Holds the loop; the thinking is in top_model and top_view.
+// `tunorch top`: asks the daemon once a second, shows what view.hpp makes of it, and does what is
+// typed. Holds the loop; the thinking is in model.hpp and view.hpp.
 #pragma once
 
 #include "orchestrator/system/files.hpp"

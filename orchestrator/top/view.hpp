@@ -1,5 +1,5 @@
 // The screen of `tunorch top` as lines of toned text: what stands where, and what is left out where
-// there is little room. Pure; screen.hpp draws them.
+// there is little room. Pure; terminal/screen.hpp draws them.
 #pragma once
 
 #include <deque>

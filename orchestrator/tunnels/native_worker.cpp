@@ -175,7 +175,8 @@ bool NativeWorker::reach() {
     return false;
   }
   const auto hello = link_->receive_within(milliseconds(500));
-  if (!hello || hello->digest.empty() || hello->protocol != worker::control_protocol) return false;
+  if (!hello || hello->digest.empty() || !worker::speaks(hello->protocol)) return false;
+  link_->speak(hello->protocol);
   digest_ = hello->digest;
   heard_ = Clock::now();
   adopted_unheard_ = true;

@@ -5,19 +5,18 @@
 #include <sys/stat.h>
 
 #include <cerrno>
-#include <memory>
 #include <string>
 #include <system_error>
+#include <type_traits>
+
+#include "base/owned.hpp"
 
 namespace tunorch {
 namespace {
 
 constexpr const char* tun_path = "/dev/net/tun";
 
-struct Free {
-  void operator()(void* object) const { ::acl_free(object); }
-};
-using Owned = std::unique_ptr<std::remove_pointer_t<acl_t>, Free>;
+using AccessList = Owned<std::remove_pointer_t<acl_t>, acl_free>;
 
 acl_tag_t tag_of(acl_entry_t entry) {
   acl_tag_t tag = ACL_UNDEFINED_TAG;
@@ -26,8 +25,7 @@ acl_tag_t tag_of(acl_entry_t entry) {
 }
 
 bool is_of(acl_entry_t entry, std::uint32_t user) {
-  const std::unique_ptr<void, Free> id(tag_of(entry) == ACL_USER ? ::acl_get_qualifier(entry)
-                                                                 : nullptr);
+  const Owned<void, acl_free> id(tag_of(entry) == ACL_USER ? ::acl_get_qualifier(entry) : nullptr);
   return id && *static_cast<uid_t*>(id.get()) == user;
 }
 
@@ -59,7 +57,7 @@ void allow_tun(std::uint32_t user) {
   if (ok && !find(list, [&](acl_entry_t entry) { return is_of(entry, user); }))
     ok = add(list, user) && ::acl_set_file(tun_path, ACL_TYPE_ACCESS, list) == 0;
   const int error = errno;
-  const Owned owned(list);
+  const AccessList owned(list);
   if (!ok)
     throw std::system_error(error, std::generic_category(),
                             std::string("cannot let user ") + std::to_string(user) + " open " +
@@ -68,7 +66,7 @@ void allow_tun(std::uint32_t user) {
 }
 
 void forbid_tun(std::uint32_t user) {
-  const Owned list(::acl_get_file(tun_path, ACL_TYPE_ACCESS));
+  const AccessList list(::acl_get_file(tun_path, ACL_TYPE_ACCESS));
   acl_entry_t ours =
       list ? find(list.get(), [&](acl_entry_t one) { return is_of(one, user); }) : nullptr;
   if (!ours) return;

@@ -7,13 +7,13 @@
 
 #include <algorithm>
 #include <cstring>
+#include <nlohmann/json.hpp>
 #include <system_error>
 
 namespace tunorch {
 namespace {
 
 constexpr int send_buffer_bytes = 2 * worker::max_control_packet;
-constexpr int max_fds = 64;
 
 [[noreturn]] void fail(const std::string& what) {
   throw std::system_error(errno, std::generic_category(), what);
@@ -84,55 +84,21 @@ std::optional<worker::Report> parse_report(std::string_view text) {
 WorkerLink::WorkerLink(boost::asio::io_context& io, const std::filesystem::path& path)
     : socket_(io, connect_to(path).release()) {}
 
-void WorkerLink::send(const worker::Request& request, const std::vector<int>& fds) {
-  const std::string text = nlohmann::json(request).dump();
-  iovec data{const_cast<char*>(text.data()), text.size()};
-  msghdr message{};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  alignas(cmsghdr) char control[CMSG_SPACE(max_fds * sizeof(int))] = {};
-  if (!fds.empty()) {
-    message.msg_control = control;
-    message.msg_controllen = CMSG_SPACE(fds.size() * sizeof(int));
-    cmsghdr* header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
-    std::memcpy(CMSG_DATA(header), fds.data(), fds.size() * sizeof(int));
-  }
-  if (::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL) < 0)
+void WorkerLink::send(worker::Request request, const std::vector<int>& fds) {
+  request.protocol = protocol_;
+  if (!send_packet(socket_.native_handle(), nlohmann::json(request).dump(), fds))
     fail("cannot send '" + request.op + "' to the worker");
 }
 
-WorkerLink::Receive WorkerLink::receive(worker::Report& report, std::vector<Fd>& fds) {
-  const ssize_t size =
-      ::recv(socket_.native_handle(), nullptr, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
-  if (size < 0) return errno == EAGAIN || errno == EINTR ? Receive::nothing : Receive::closed;
-  if (size == 0 || static_cast<std::size_t>(size) > worker::max_control_packet)
-    return Receive::closed;
-  buffer_.resize(static_cast<std::size_t>(size));
-  iovec data{buffer_.data(), buffer_.size()};
-  msghdr message{};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  alignas(cmsghdr) char control[CMSG_SPACE(max_fds * sizeof(int))] = {};
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  if (::recvmsg(socket_.native_handle(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) != size)
-    return Receive::closed;
-  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
-    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
-    const std::size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (std::size_t i = 0; i < count; ++i) {
-      int fd = -1;
-      std::memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof fd);
-      fds.emplace_back(fd);
-    }
-  }
-  auto said = parse_report({buffer_.data(), buffer_.size()});
-  if (!said) return Receive::closed;
+Received WorkerLink::receive(worker::Report& report, std::vector<Fd>& fds) {
+  const Received received =
+      receive_packet(socket_.native_handle(), worker::max_control_packet, packet_);
+  if (received != Received::packet) return received;
+  fds = std::move(packet_.fds);
+  auto said = parse_report(packet_.text());
+  if (!said) return Received::closed;
   report = std::move(*said);
-  return Receive::report;
+  return Received::packet;
 }
 
 std::optional<worker::Report> WorkerLink::receive_within(std::chrono::milliseconds limit) {
@@ -140,7 +106,7 @@ std::optional<worker::Report> WorkerLink::receive_within(std::chrono::millisecon
   if (::poll(&wait, 1, static_cast<int>(limit.count())) <= 0) return std::nullopt;
   worker::Report report;
   std::vector<Fd> fds;
-  if (receive(report, fds) != Receive::report) return std::nullopt;
+  if (receive(report, fds) != Received::packet) return std::nullopt;
   return report;
 }
 
@@ -168,11 +134,11 @@ bool WorkerLink::receive_all() {
     worker::Report report;
     std::vector<Fd> fds;
     switch (receive(report, fds)) {
-      case Receive::nothing:
+      case Received::nothing:
         return true;
-      case Receive::closed:
+      case Received::closed:
         return false;
-      case Receive::report:
+      case Received::packet:
         on_report_(report, std::move(fds));
         if (!*alive) return false;
     }

@@ -1,5 +1,5 @@
-// The daemon's end of a worker's control socket (worker/spec.hpp): sends requests with their fds,
-// hands over reports. Knows the wire of that socket and nothing of what the words mean.
+// The daemon's end of a worker's control socket (protocol/worker.hpp): sends requests with their
+// fds, hands over reports. Knows the wire of that socket and nothing of what the words mean.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/fd.hpp"
+#include "base/scm_rights.hpp"
 #include "protocol/worker.hpp"
 
 namespace tunorch {
@@ -27,8 +28,10 @@ class WorkerLink {
   /// Throws std::system_error where nobody listens.
   WorkerLink(boost::asio::io_context& io, const std::filesystem::path& path);
 
+  /// From now on requests are sent in this version, that of the worker's hello.
+  void speak(int protocol) { protocol_ = protocol; }
   /// Never blocks. Throws std::system_error where the worker does not take it.
-  void send(const worker::Request& request, const std::vector<int>& fds = {});
+  void send(worker::Request request, const std::vector<int>& fds = {});
 
   /// Waits for the next report, on an adoption, when there is nothing else to serve yet.
   std::optional<worker::Report> receive_within(std::chrono::milliseconds limit);
@@ -41,13 +44,13 @@ class WorkerLink {
  private:
   void wait();
   bool receive_all();  // false: closed
-  enum class Receive : std::uint8_t { report, nothing, closed };
-  Receive receive(worker::Report& report, std::vector<Fd>& fds);
+  Received receive(worker::Report& report, std::vector<Fd>& fds);
 
   boost::asio::posix::stream_descriptor socket_;
+  int protocol_ = worker::control_protocol;
   OnReport on_report_;
   std::function<void()> on_closed_;
-  std::vector<char> buffer_;
+  FdPacket packet_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 
  public:

@@ -10,7 +10,7 @@ import time
 import unittest
 
 import yaml
-from fleet import NETWORK, check, wait_for
+from fleet import NETWORK, wait_for
 from fleet_case import (BIN, CLUSTER, DEB, FIREWALL, ROOT, STATE, FleetTest, NODES, Ping, Traffic, newer_package)
 
 

@@ -1,6 +1,7 @@
 // What a daemon hears from the processes it serves: the native worker's reports (JSON), OpenVPN's
 // management socket, wireguard-go's UAPI. The first byte says which: R, O, W.
 #include <chrono>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "orchestrator/engines/openvpn.hpp"

@@ -155,13 +155,14 @@ class Host:
                 return log.read()
         return ""
 
-    def daemon_pid(self):
+    def daemon_pid(self, *programs):
         """The process of ours whose command line is this host's daemon."""
         for pid in filter(str.isdigit, os.listdir("/proc")):
             with contextlib.suppress(OSError):
                 with open(f"/proc/{pid}/cmdline") as file:
                     words = file.read().split("\0")
-                if words[:2] == [TUNORCH, "daemon"] and self.runtime in words:
+                if (words[0] in (programs or (TUNORCH,)) and words[1:2] == ["daemon"] and
+                        self.runtime in words):
                     return int(pid)
         return None
 

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 
 from lab import CLUSTER, TUNORCH, wait_for
 from neighbours import NeighbourTest

@@ -1,5 +1,5 @@
 // TUNs, their queues and attributes, and addresses, in a namespace of the test's own
-// (routing_namespace.hpp).
+// (namespace.hpp).
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <linux/if_tun.h>

@@ -1,4 +1,4 @@
-// Routes, written and read back, in a namespace of the test's own (routing_namespace.hpp).
+// Routes, written and read back, in a namespace of the test's own (namespace.hpp).
 #include <gmock/gmock.h>
 
 #include "routing/sysctl.hpp"

@@ -1,4 +1,4 @@
-// Our nftables table in a namespace of the test's own (routing_namespace.hpp), compared with what
+// Our nftables table in a namespace of the test's own (namespace.hpp), compared with what
 // nft(8) prints of it.
 #include "routing/nft.hpp"
 
@@ -6,8 +6,8 @@
 
 #include <array>
 #include <cstdio>
-#include <memory>
 
+#include "base/owned.hpp"
 #include "tests/unit/routing/namespace.hpp"
 
 namespace tunorch::routing {
@@ -17,8 +17,7 @@ using testing::HasSubstr;
 using testing::Not;
 
 std::string nft(const std::string& arguments) {
-  const std::unique_ptr<FILE, int (*)(FILE*)> pipe(::popen(("nft " + arguments).c_str(), "r"),
-                                                   ::pclose);
+  const Owned<FILE, pclose> pipe(::popen(("nft " + arguments).c_str(), "r"));
   std::string output;
   std::array<char, 4096> chunk;
   while (const auto n = std::fread(chunk.data(), 1, chunk.size(), pipe.get()))

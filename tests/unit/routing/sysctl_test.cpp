@@ -1,4 +1,4 @@
-// Kernel settings of a namespace of the test's own (routing_namespace.hpp): what a write changes is
+// Kernel settings of a namespace of the test's own (namespace.hpp): what a write changes is
 // measured by reading every setting before and after it.
 #include "routing/sysctl.hpp"
 

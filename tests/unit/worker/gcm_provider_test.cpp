@@ -5,22 +5,19 @@
 #include <openssl/provider.h>
 
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
+
+#include "base/owned.hpp"
 
 namespace tunorch::worker {
 namespace {
 
 using Bytes = std::vector<std::uint8_t>;
 
-struct CipherFree {
-  void operator()(EVP_CIPHER* cipher) const { EVP_CIPHER_free(cipher); }
-  void operator()(EVP_CIPHER_CTX* context) const { EVP_CIPHER_CTX_free(context); }
-};
-using Cipher = std::unique_ptr<EVP_CIPHER, CipherFree>;
-using Context = std::unique_ptr<EVP_CIPHER_CTX, CipherFree>;
+using Cipher = Owned<EVP_CIPHER, EVP_CIPHER_free>;
+using Context = Owned<EVP_CIPHER_CTX, EVP_CIPHER_CTX_free>;
 
 Bytes counted(std::size_t size, std::uint8_t from) {
   Bytes bytes(size);

@@ -27,6 +27,8 @@
 #include <vector>
 
 #include "base/fd.hpp"
+#include "base/owned.hpp"
+#include "base/scm_rights.hpp"
 #include "orchestrator/pki/pki.hpp"
 #include "protocol/worker.hpp"
 #include "tests/unit/sample_cluster.hpp"
@@ -94,11 +96,6 @@ inline std::string frame_bytes(FrameType type, const std::string& payload) {
   return frame_bytes(static_cast<std::uint8_t>(type), payload);
 }
 
-struct TlsFree {
-  void operator()(SSL* ssl) const { SSL_free(ssl); }
-  void operator()(SSL_CTX* context) const { SSL_CTX_free(context); }
-};
-
 /// The other end of one of the worker's connections.
 class Peer {
  public:
@@ -108,16 +105,14 @@ class Peer {
         context_(SSL_CTX_new(server ? TLS_server_method() : TLS_client_method())) {
     if (keys) {
       const auto bio = [](const std::string& pem) {
-        return std::unique_ptr<BIO, decltype(&BIO_free)>(
-            BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())), BIO_free);
+        return Owned<BIO, BIO_free>(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
       };
-      X509* certificate =
-          PEM_read_bio_X509(bio(keys->certificate_pem).get(), nullptr, nullptr, nullptr);
-      EVP_PKEY* key = PEM_read_bio_PrivateKey(bio(keys->key_pem).get(), nullptr, nullptr, nullptr);
-      SSL_CTX_use_certificate(context_.get(), certificate);
-      SSL_CTX_use_PrivateKey(context_.get(), key);
-      X509_free(certificate);
-      EVP_PKEY_free(key);
+      const Owned<X509, X509_free> certificate(
+          PEM_read_bio_X509(bio(keys->certificate_pem).get(), nullptr, nullptr, nullptr));
+      const Owned<EVP_PKEY, EVP_PKEY_free> key(
+          PEM_read_bio_PrivateKey(bio(keys->key_pem).get(), nullptr, nullptr, nullptr));
+      SSL_CTX_use_certificate(context_.get(), certificate.get());
+      SSL_CTX_use_PrivateKey(context_.get(), key.get());
     }
     // A listener asks for the dialer's certificate; whether it is good is not what is tested here.
     SSL_CTX_set_verify(context_.get(), server ? SSL_VERIFY_PEER : SSL_VERIFY_NONE,
@@ -259,8 +254,8 @@ class Peer {
   }
 
   Fd socket_;
-  std::unique_ptr<SSL_CTX, TlsFree> context_;
-  std::unique_ptr<SSL, TlsFree> ssl_;
+  Owned<SSL_CTX, SSL_CTX_free> context_;
+  Owned<SSL, SSL_free> ssl_;
   std::string inbox_, recording_, reason_;
   std::uint32_t sequence_ = 0;
   bool eof_ = false;
@@ -356,22 +351,7 @@ class WorkerProcess {
   void go_on() { ::kill(pid_, SIGCONT); }
 
   void send(const worker::Request& request, const std::vector<int>& fds = {}) {
-    const std::string text = nlohmann::json(request).dump();
-    iovec data{const_cast<char*>(text.data()), text.size()};
-    alignas(cmsghdr) char control[CMSG_SPACE(4 * sizeof(int))] = {};
-    msghdr message{};
-    message.msg_iov = &data;
-    message.msg_iovlen = 1;
-    if (!fds.empty()) {
-      message.msg_control = control;
-      message.msg_controllen = CMSG_SPACE(fds.size() * sizeof(int));
-      cmsghdr* part = CMSG_FIRSTHDR(&message);
-      part->cmsg_level = SOL_SOCKET;
-      part->cmsg_type = SCM_RIGHTS;
-      part->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
-      std::memcpy(CMSG_DATA(part), fds.data(), fds.size() * sizeof(int));
-    }
-    must(::sendmsg(control_.get(), &message, MSG_NOSIGNAL) >= 0, "ask the worker");
+    must(send_packet(control_.get(), nlohmann::json(request).dump(), fds), "ask the worker");
   }
   /// It is done when this returns.
   void update(const worker::Spec& spec) {
