@@ -17,7 +17,7 @@ def previous_version():
     """The folder of its programs."""
     with open(os.path.join(HERE, "previous_version")) as file:
         commit = file.read().strip()
-    folder = os.path.join(lab.BIN, "../previous", commit)
+    folder = os.path.realpath(os.path.join(lab.BIN, "../previous", commit))
     programs = os.path.join(folder, "build/bin")
     if os.path.exists(os.path.join(programs, "complete")):
         return programs
@@ -50,7 +50,7 @@ class PreviousVersion(LabTest):
         """The daemon of this version takes the other's place, as a package's upgrade does it."""
         pid = host.daemon_pid(self.old, TUNORCH)
         os.kill(pid, 15)
-        wait_for("the daemon ended", lambda: not os.path.exists(f"/proc/{pid}"))
+        wait_for("the daemon ended", lambda: host.daemon_pid(self.old, TUNORCH) != pid)
         with open(os.path.join(host.runtime, "daemon.log"), "a") as log:
             host.start(program, "daemon", *host.options(), stdout=log, stderr=log)
         wait_for("the next one serves", lambda: host.tunorch("status", check=False).returncode == 0)
