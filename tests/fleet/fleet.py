@@ -39,6 +39,14 @@ def wait_for(what, condition, limit=START_LIMIT, pause=0.2):
     raise AssertionError(f"after {limit} s still not: {what}")
 
 
+def end(process):
+    """Whatever became of it; nothing of a test goes on in the next one."""
+    process.terminate()
+    process.wait()
+    if process.stdout:
+        process.stdout.close()
+
+
 def base_image(work, packages):
     """A folder with Debian in it, made once for these packages in these versions."""
     wanted = sorted({*PACKAGES, *packages})

@@ -9,7 +9,7 @@ import tempfile
 import time
 import unittest
 
-from fleet import NETWORK, Fleet, check, wait_for
+from fleet import NETWORK, Fleet, check, end, wait_for
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.abspath(os.path.join(HERE, "../.."))
@@ -135,29 +135,42 @@ class Traffic:
         gateway = test.gateway
         self.rules = "table inet watch"
         for host in test.hosts:
+            test.addCleanup(host.run, f"nft delete {self.rules}", check=False)
             host.run("nft -f - <<'END'\n" + self.rules + """ {
+              set resets {
+                type ipv4_addr . inet_service . ipv4_addr . inet_service
+                flags dynamic
+                counter
+              }
               chain input {
                 type filter hook input priority -300
-                ip saddr 10.77.0.0/24 tcp flags & rst == rst counter
+                ip saddr 10.77.0.0/24 tcp flags & rst == rst \
+                  add @resets { ip saddr . tcp sport . ip daddr . tcp dport }
               }
             }\nEND""")
         self.servers = [gateway.start(f"exec iperf3 -s -1 -p {port}") for port in (5301, 5302)]
         for port in (5301, 5302):
             wait_for("iperf3 listens", lambda: gateway.run(f"ss -Hltn sport = {port}").stdout)
+        for server in self.servers:
+            test.addCleanup(end, server)
         self.clients = [host.start(f"exec iperf3 -c 10.77.0.1 -p {port} -P 8 -t 300 -b 10M -J")
                         for host, port in ((test.edge_1, 5301), (test.edge_2, 5302))]
+        for client in self.clients:
+            test.addCleanup(end, client)
         self.pings = [Ping(test, host) for host in (test.edge_1, test.edge_2)]
         time.sleep(1)
 
     def resets(self):
-        return sum(int(re.search(r"packets (\d+)", host.run("nft list " + self.rules).stdout)[1])
-                   for host in self.test.hosts)
+        """Which connections were reset, as `host: from . port . to . port counter packets …`."""
+        return [f"{host.name}: {one.strip()}" for host in self.test.hosts
+                for one in re.findall(r"[\d.]+ \. \d+ \. [\d.]+ \. \d+ counter packets \d+",
+                                      host.run(f"nft list {self.rules}").stdout)]
 
     def check(self):
         """Now, while they flow: what iperf3 does at its end is its own matter."""
         for client in self.clients:
             self.test.assertIsNone(client.poll(), "the flows ended too early")
-        self.test.assertEqual(self.resets(), 0)
+        self.test.assertEqual(self.resets(), [])
 
     def end(self):
         for host in (self.test.edge_1, self.test.edge_2):
@@ -181,6 +194,7 @@ class Ping:
     def __init__(self, test, host):
         self.test, self.host = test, host
         self.process = host.start("exec ping -i 0.02 10.77.0.1")
+        test.addCleanup(end, self.process)
 
     def end(self, missing=0):
         """The last one may be on its way; of those before at most so many in a row may be missing."""

@@ -10,7 +10,7 @@ import time
 import unittest
 
 import yaml
-from fleet import NETWORK, wait_for
+from fleet import NETWORK, end, wait_for
 from fleet_case import (BIN, CLUSTER, DEB, FIREWALL, ROOT, STATE, FleetTest, NODES, Ping, Traffic, newer_package)
 
 
@@ -236,9 +236,10 @@ class Ansible(FleetTest):
                  os.path.join(self.dir, "inventory.yml"), "tunorch.fleet.site"]
         with open(os.path.join(self.dir, "run.log"), "w+") as log:
             run = subprocess.Popen(words, stdout=log, stderr=log, env=self.environment, cwd=self.dir)
-            wait_for("the gateway has it", lambda: self.applied(self.gateway) != applied)
+            self.addCleanup(end, run)
+            wait_for("the gateway has it", lambda: self.applied(self.gateway) != applied, limit=300)
             self.edge_2.power_off()
-            self.assertNotEqual(run.wait(timeout=180), 0)
+            self.assertNotEqual(run.wait(timeout=300), 0)
             log.seek(0)
             output = log.read()
         print("\nsite")

@@ -297,7 +297,7 @@ class Lab:
 
 
 class LabTest(unittest.TestCase):
-    """One lab for the tests of a class; a test that needs a fresh one makes it itself."""
+    """A fresh lab for each test."""
 
     nodes = ("gateway", "edge")
     spec = None

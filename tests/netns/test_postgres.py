@@ -282,7 +282,8 @@ class FullDisk(PostgresTest):
         self.assertEqual(self.edge.live(), 1)
         self.assert_reaches(self.edge, GATEWAY)
         back = [event for event in self.edge.events() if event["event"] == "database_back"]
-        self.assertLessEqual(len(back), 2, "it is not back because it answers")
+        # It is tried twice a second; only rows that found room bring it back.
+        self.assertLessEqual(len(back), 5, "it is not back because it answers")
 
 
 class Example(PostgresTest):
