@@ -2,49 +2,73 @@
 
 #include <nlohmann/json.hpp>
 
+#include "protocol/fields.hpp"
+
 namespace tunorch::worker {
+namespace {
 
 using nlohmann::json;
 
-/// Both directions of a struct whose fields have the names of their keys.
-#define TUNORCH_JSON(Type, ...)                                                             \
-  void to_json(json& nlohmann_json_j, const Type& nlohmann_json_t) {                        \
-    NLOHMANN_JSON_EXPAND(NLOHMANN_JSON_PASTE(NLOHMANN_JSON_TO, __VA_ARGS__))                \
-  }                                                                                         \
-  void from_json(const json& nlohmann_json_j, Type& nlohmann_json_t) {                      \
-    const Type nlohmann_json_default_obj{};                                                 \
-    NLOHMANN_JSON_EXPAND(NLOHMANN_JSON_PASTE(NLOHMANN_JSON_FROM_WITH_DEFAULT, __VA_ARGS__)) \
-  }
-
-TUNORCH_JSON(PeerSpec, node, prefixes, digest)
-TUNORCH_JSON(DatabaseSpec, url, schema)
-TUNORCH_JSON(PostgresSpec, up, down, keep_s, sync)
-TUNORCH_JSON(FixedSpec, cluster, node, bundle, tunnel, id, listener, transport, postgres, cipher,
-             address, port, bind, streams, offload, sndbuf_bytes, rcvbuf_bytes, congestion, isolate)
-TUNORCH_JSON(LiveSpec, ca_pem, certificate_pem, crl_pem, interval_ms, timeout_ms, backoff_ms,
-             max_backoff_ms, peers)
-
-/// Both halves in one object, as the first version had it.
-void to_json(json& to, const Spec& from) {
-  to = static_cast<const FixedSpec&>(from);
-  to.update(json(static_cast<const LiveSpec&>(from)));
-  to["digest"] = from.digest;
-}
-void from_json(const json& from, Spec& to) {
-  from.get_to(static_cast<FixedSpec&>(to));
-  from.get_to(static_cast<LiveSpec&>(to));
-  to.digest = from.value("digest", "");
+/// `kind` is the field that says which message it is.
+template <class Message, class Kind>
+Message message_of(std::string_view packet, Kind Message::*kind, const char* name) {
+  json from = json::parse(packet, nullptr, false);
+  Message message;
+  if (from.is_object())
+    if (const auto found = from.find(name); found != from.end() && found->is_string()) {
+      if (!boost::describe::enum_from_string(found->get_ref<const std::string&>().c_str(),
+                                             message.*kind))
+        message.*kind = Kind::unknown;
+      from.erase(found);
+    }
+  read(from, message);
+  return message;
 }
 
-TUNORCH_JSON(TunnelState, tunnel, live, draining)
-TUNORCH_JSON(StateWord, boot, sequence, states, note)
-TUNORCH_JSON(Request, op, protocol, queues, listeners, secrets, spec, to, word)
-TUNORCH_JSON(SessionReport, peer, address, rtt_us, probes, tx_bytes, rx_bytes, tx_packets,
-             rx_packets, streams, live_streams, retransmits, cwnd_segments, queued_bytes)
-TUNORCH_JSON(SocketReport, sndbuf_bytes, rcvbuf_bytes, congestion)
-TUNORCH_JSON(Report, event, protocol, tunnel, digest, peer, address, reason, stream, socket, queues,
-             listeners, sessions, dropped, waiting_bytes, word, packets, lost)
+}  // namespace
 
-#undef TUNORCH_JSON
+const char* to_string(RequestOp op) {
+  return boost::describe::enum_to_string(op, "unknown");
+}
+const char* to_string(ReportKind kind) {
+  return boost::describe::enum_to_string(kind, "unknown");
+}
+
+json to_json(const FixedSpec& spec) {
+  return written(spec);
+}
+json to_json(const LiveSpec& spec) {
+  return written(spec);
+}
+json to_json(const Spec& spec) {
+  return written(spec);
+}
+Spec spec_from(const json& from) {
+  Spec spec;
+  read(from, spec);
+  return spec;
+}
+
+std::string to_packet(const Request& request) {
+  return line_of(request);
+}
+std::string to_packet(const Report& report) {
+  return line_of(report);
+}
+Request parse_request(std::string_view packet) {
+  return message_of(packet, &Request::op, "op");
+}
+Report parse_report(std::string_view packet) {
+  return message_of(packet, &Report::event, "event");
+}
+
+std::string to_packet(const StateWord& word) {
+  return line_of(word);
+}
+StateWord parse_state_word(std::string_view text) {
+  StateWord word;
+  read(json::parse(text, nullptr, false), word);
+  return word;
+}
 
 }  // namespace tunorch::worker

@@ -30,7 +30,7 @@ struct LinkActivity {
   std::uint64_t rx_packets = 0, tx_packets = 0, rx_bytes = 0, tx_bytes = 0;
 };
 
-/// A persistent TUN of ours. `alias` marks it: tunorch:<cluster>/<bundle>/<k>.
+/// A persistent TUN device of tunorch. `alias` marks it: tunorch:<cluster>/<bundle>/<k>.
 struct Tun {
   std::string name;
   std::string alias = {};

@@ -1,4 +1,4 @@
-// Tells that somebody changed links, addresses, routes, rules or nexthops of this network
+// Reports that another program changed links, addresses, routes, rules or nexthops of this network
 // namespace (rtnetlink(7) multicast groups). It says only that: what there is now, Netlink reads.
 #pragma once
 

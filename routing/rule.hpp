@@ -25,7 +25,7 @@ struct Rule {
   std::string text() const;
 };
 
-/// A rule of somebody else's, as far as it can concern ours.
+/// Another program's rule, as far as it can affect ours.
 struct OtherRule {
   bool v6 = false;
   std::uint32_t preference = 0;

@@ -60,7 +60,7 @@ class Talk : public std::enable_shared_from_this<Talk> {
 
   void end() {
     close();
-    on_line_ = nullptr;  // it may hold whoever holds us
+    on_line_ = nullptr;  // it may own us
     if (const auto on_end = std::exchange(on_end_, nullptr)) on_end();
   }
 

@@ -15,7 +15,6 @@
 namespace tunorch::web {
 namespace {
 
-using nlohmann::json;
 using prometheus::ClientMetric;
 using prometheus::MetricFamily;
 using prometheus::MetricType;
@@ -113,31 +112,31 @@ class Collector {
     family.metric.push_back(std::move(metric));
   }
 
-  /// Nothing where `from` has no such number.
-  void add(std::string_view name, const Labels& labels, const json& from, const char* key,
-           double unit = 1) {
-    if (const auto found = from.find(key); found != from.end() && found->is_number())
-      add(name, labels, found->get<double>() * unit);
+  /// Nothing where nothing measures it.
+  template <class Number>
+  void add(std::string_view name, const Labels& labels, const std::optional<Number>& value) {
+    if (value) add(name, labels, static_cast<double>(*value));
+  }
+  void add(std::string_view name, const Labels& labels, std::uint64_t value) {
+    add(name, labels, static_cast<double>(value));
   }
 
-  void add_histogram(std::string_view name, const Labels& labels, const json& seen) {
+  void add_histogram(std::string_view name, const Labels& labels, const HistogramCounts& seen) {
     ClientMetric metric;
     metric.label = labels;
     ClientMetric::Histogram& all = metric.histogram;
-    const auto bounds = seen.at("bounds").get<std::vector<double>>();
-    const auto counts = seen.at("counts").get<std::vector<std::uint64_t>>();
-    for (std::size_t i = 0; i < counts.size(); ++i) {
-      all.sample_count += counts[i];
-      if (i < bounds.size()) all.bucket.push_back({all.sample_count, bounds[i]});
+    for (std::size_t i = 0; i < seen.counts.size(); ++i) {
+      all.sample_count += seen.counts[i];
+      if (i < seen.bounds.size()) all.bucket.push_back({all.sample_count, seen.bounds[i]});
     }
-    all.sample_sum = seen.at("sum");
+    all.sample_sum = seen.sum;
     family_of(name).metric.push_back(std::move(metric));
   }
 
   template <class States>
   void add_states(std::string_view name, const Labels& labels, const States& states,
                   const std::string& now) {
-    for (const char* state : states) add(name, with(labels, "state", state), state == now);
+    for (const char* state : states) add(name, with(labels, "state", state), double(state == now));
   }
 
   std::string text() const { return prometheus::TextSerializer().Serialize(families_); }
@@ -155,88 +154,93 @@ class Collector {
   std::vector<MetricFamily> families_;
 };
 
-void add_session(Collector& to, const Labels& path, const json& session) {
-  to.add("tunorch_path_transmit_bytes_total", path, session, "tx_bytes");
-  to.add("tunorch_path_receive_bytes_total", path, session, "rx_bytes");
-  to.add("tunorch_path_transmit_packets_total", path, session, "tx_packets");
-  to.add("tunorch_path_receive_packets_total", path, session, "rx_packets");
-  to.add("tunorch_path_last_rtt_seconds", path, session, "rtt_us", 1e-6);
-  to.add("tunorch_path_retransmitted_segments_total", path, session, "retransmits");
-  to.add("tunorch_path_congestion_window_segments", path, session, "cwnd_segments");
-  to.add("tunorch_path_queued_bytes", path, session, "queued_bytes");
-  to.add("tunorch_path_streams", path, session, "streams");
-  to.add("tunorch_path_live_streams", path, session, "live_streams");
-  to.add("tunorch_path_mtu_bytes", path, session, "mtu");
-  if (session.contains("rtt_seconds"))
-    to.add_histogram("tunorch_path_rtt_seconds", path, session["rtt_seconds"]);
-  if (session.contains("probes"))
-    for (const char* result : {"answered", "lost"})
-      to.add("tunorch_path_probes_total", with(path, "result", result), session["probes"], result);
+void add_session(Collector& to, const Labels& path, const SessionStatus& session) {
+  to.add("tunorch_path_transmit_bytes_total", path, session.tx_bytes);
+  to.add("tunorch_path_receive_bytes_total", path, session.rx_bytes);
+  to.add("tunorch_path_transmit_packets_total", path, session.tx_packets);
+  to.add("tunorch_path_receive_packets_total", path, session.rx_packets);
+  to.add("tunorch_path_last_rtt_seconds", path, session.rtt_us * 1e-6);
+  to.add("tunorch_path_retransmitted_segments_total", path, session.retransmits);
+  to.add("tunorch_path_congestion_window_segments", path, session.cwnd_segments);
+  to.add("tunorch_path_queued_bytes", path, session.queued_bytes);
+  to.add("tunorch_path_streams", path, double(session.streams));
+  to.add("tunorch_path_live_streams", path, double(session.live_streams));
+  to.add("tunorch_path_mtu_bytes", path, session.mtu);
+  if (session.rtt_seconds) to.add_histogram("tunorch_path_rtt_seconds", path, *session.rtt_seconds);
+  if (!session.probes) return;
+  to.add("tunorch_path_probes_total", with(path, "result", "answered"), session.probes->answered);
+  to.add("tunorch_path_probes_total", with(path, "result", "lost"), session.probes->lost);
 }
 
-void add_tunnel(Collector& to, const Labels& bundle, const json& tunnel, const json& peers) {
-  const std::string name = tunnel.at("name");
-  const Labels labels = with(bundle, "tunnel", name);
-  to.add("tunorch_tunnel_up", with(labels, "engine", tunnel.at("engine")),
-         tunnel.at("health") == "up");
-  to.add_states("tunorch_tunnel_state", labels, worker_states, tunnel.at("worker"));
-  to.add("tunorch_tunnel_draining", labels, tunnel.at("drain") != "no");
-  to.add("tunorch_tunnel_restarts_total", labels, tunnel, "restarts");
-  to.add("tunorch_tunnel_weight", labels, tunnel, "weight");
-  to.add("tunorch_tunnel_waiting_bytes", labels, tunnel, "waiting_bytes");
-  for (const auto& [reason, packets] : tunnel.at("dropped").items())
+/// What `values` has of this tunnel.
+template <class Number>
+std::optional<Number> of(const std::map<std::string, Number>& values, const std::string& tunnel) {
+  const auto found = values.find(tunnel);
+  return found == values.end() ? std::nullopt : std::optional(found->second);
+}
+
+void add_tunnel(Collector& to, const Labels& bundle, const TunnelStatus& tunnel,
+                const std::vector<PeerStatus>& peers) {
+  const Labels labels = with(bundle, "tunnel", tunnel.name);
+  to.add("tunorch_tunnel_up", with(labels, "engine", tunnel.engine), double(tunnel.health == "up"));
+  to.add_states("tunorch_tunnel_state", labels, worker_states, tunnel.worker);
+  to.add("tunorch_tunnel_draining", labels, double(tunnel.drain != "no"));
+  to.add("tunorch_tunnel_restarts_total", labels, double(tunnel.restarts));
+  to.add("tunorch_tunnel_weight", labels, double(tunnel.weight));
+  to.add("tunorch_tunnel_waiting_bytes", labels, tunnel.waiting_bytes);
+  for (const auto& [reason, packets] : tunnel.dropped)
     to.add("tunorch_tunnel_dropped_packets_total", with(labels, "reason", reason), packets);
-  for (const json& peer : peers) {
-    const Labels path = with(labels, "peer", peer.at("name"));
-    const json& live = peer.at("live_tunnels");
-    to.add("tunorch_path_up", path, std::ranges::find(live, json(name)) != live.end());
-    to.add("tunorch_path_weight", path, peer.at("weights").value(name, 0.0));
-    to.add("tunorch_path_nexthop_packets_total", path, peer.at("nexthop_packets"), name.c_str());
-    if (const auto session = tunnel.at("sessions").find(peer.at("name").get<std::string>());
-        session != tunnel.at("sessions").end())
-      add_session(to, path, *session);
+  for (const PeerStatus& peer : peers) {
+    const Labels path = with(labels, "peer", peer.name);
+    const bool live = std::ranges::find(peer.live_tunnels, tunnel.name) != peer.live_tunnels.end();
+    to.add("tunorch_path_up", path, double(live));
+    to.add("tunorch_path_weight", path, double(of(peer.weights, tunnel.name).value_or(0)));
+    to.add("tunorch_path_nexthop_packets_total", path, of(peer.nexthop_packets, tunnel.name));
+    if (const auto session = tunnel.sessions.find(peer.name); session != tunnel.sessions.end())
+      add_session(to, path, session->second);
   }
 }
 
-void add_bundle(Collector& to, const json& bundle) {
-  const Labels labels{{"bundle", bundle.at("name")}};
-  to.add_states("tunorch_bundle_state", labels, bundle_states, bundle.at("state"));
-  to.add("tunorch_bundle_tunnels", labels, static_cast<double>(bundle.at("tunnels").size()));
-  to.add("tunorch_bundle_live_tunnels", labels, bundle, "live");
-  for (const json& tunnel : bundle.at("tunnels"))
-    add_tunnel(to, labels, tunnel, bundle.at("peers"));
-  for (const json& peer : bundle.at("peers"))
-    to.add("tunorch_peer_live_tunnels", with(labels, "peer", peer.at("name")),
-           static_cast<double>(peer.at("live_tunnels").size()));
+void add_bundle(Collector& to, const BundleStatus& bundle) {
+  const Labels labels{{"bundle", bundle.name}};
+  to.add_states("tunorch_bundle_state", labels, bundle_states, bundle.state);
+  to.add("tunorch_bundle_tunnels", labels, bundle.tunnels.size());
+  to.add("tunorch_bundle_live_tunnels", labels, bundle.live);
+  for (const TunnelStatus& tunnel : bundle.tunnels) add_tunnel(to, labels, tunnel, bundle.peers);
+  for (const PeerStatus& peer : bundle.peers)
+    to.add("tunorch_peer_live_tunnels", with(labels, "peer", peer.name), peer.live_tunnels.size());
 }
 
-void add_node(Collector& to, const json& status) {
-  to.add("tunorch_daemon_start_time_seconds", {}, unix_time(status.at("daemon").at("started")));
-  to.add("tunorch_node_info", {{"cluster", status.at("cluster")}, {"node", status.at("node")}}, 1);
-  to.add("tunorch_apply_problem", {}, status.contains("problem"));
-  to.add("tunorch_conflicts", {},
-         static_cast<double>(status.value("conflicts", json::array()).size()));
-  for (const json& bundle : status.at("bundles")) add_bundle(to, bundle);
-  for (const auto& [cause, durations] : status.at("failovers").items())
+void add_certificate(Collector& to, const char* whose, const std::string& ends) {
+  if (!ends.empty())
+    to.add("tunorch_certificate_expiry_timestamp_seconds", {{"certificate", whose}},
+           unix_time(ends));
+}
+
+void add_node(Collector& to, const Status& status) {
+  to.add("tunorch_daemon_start_time_seconds", {}, unix_time(status.daemon.started));
+  to.add("tunorch_node_info", {{"cluster", status.cluster}, {"node", status.node}}, 1.0);
+  to.add("tunorch_apply_problem", {}, double(status.problem.has_value()));
+  to.add("tunorch_conflicts", {}, status.conflicts ? status.conflicts->size() : 0);
+  for (const BundleStatus& bundle : status.bundles) add_bundle(to, bundle);
+  for (const auto& [cause, durations] : status.failovers)
     to.add_histogram("tunorch_failover_duration_seconds", {{"cause", cause}}, durations);
-  for (const auto& [kind, count] : status.at("events").items())
+  for (const auto& [kind, count] : status.events)
     to.add("tunorch_events_total", {{"event", kind}}, count);
-  for (const auto& [result, count] : status.at("applies").items())
-    to.add("tunorch_applies_total", {{"result", result}}, count);
-  if (status.contains("certificate"))
-    for (const char* whose : {"node", "ca"})
-      if (const auto ends = status["certificate"].find(whose); ends != status["certificate"].end())
-        to.add("tunorch_certificate_expiry_timestamp_seconds", {{"certificate", whose}},
-               unix_time(*ends));
+  to.add("tunorch_applies_total", {{"result", "done"}}, status.applies.done);
+  to.add("tunorch_applies_total", {{"result", "failed"}}, status.applies.failed);
+  if (!status.certificate) return;
+  add_certificate(to, "node", status.certificate->node);
+  add_certificate(to, "ca", status.certificate->ca);
 }
 
 }  // namespace
 
-std::string metrics_text(const json& status) {
+std::string metrics_text(const std::optional<Status>& status) {
   Collector all;
-  all.add("tunorch_build_info", {{"version", TUNORCH_VERSION}}, 1);
-  all.add("tunorch_daemon_up", {}, !status.is_null());
-  if (!status.is_null()) add_node(all, status);
+  all.add("tunorch_build_info", {{"version", TUNORCH_VERSION}}, 1.0);
+  all.add("tunorch_daemon_up", {}, double(status.has_value()));
+  if (status) add_node(all, *status);
   return all.text();
 }
 

@@ -2,18 +2,20 @@
 // --json` prints. Pure. The only file pair that knows prometheus-cpp.
 #pragma once
 
-#include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "protocol/status.hpp"
 
 namespace tunorch::web {
 
 /// As HTTP names the format (prometheus.io/docs/instrumenting/exposition_formats).
 inline constexpr char metrics_type[] = "text/plain; version=0.0.4; charset=utf-8";
 
-/// `status` is null where the daemon does not answer: then only that is said. Seconds and bytes
+/// `status` is missing where the daemon does not answer: then only that is said. Seconds and bytes
 /// throughout; a histogram's buckets are the daemon's.
-std::string metrics_text(const nlohmann::json& status);
+std::string metrics_text(const std::optional<Status>& status);
 
 struct MetricKind {
   std::string name, type, help;

@@ -30,9 +30,9 @@ constexpr std::chrono::seconds first_request_limit{5}, request_limit{30}, write_
 constexpr std::chrono::milliseconds accept_pause{100};
 constexpr std::uint32_t max_header = 8 * 1024;
 constexpr std::size_t max_waiting_bytes = 1024 * 1024;  // that a page has not taken, where it is
-constexpr std::size_t max_waiting_chunks = 4;           // more than so many chunks
+constexpr std::size_t max_waiting_chunks = 4;           // chunks
 
-/// Nothing from elsewhere, nothing inline, in nobody's frame.
+/// No external or inline content, and no framing by other sites.
 constexpr char content_policy[] =
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -114,10 +114,12 @@ class Connection final : public Viewer, public std::enable_shared_from_this<Conn
   void answer_metrics() {
     daemon_.ask_status([self = shared_from_this()](const json& status) {
       try {
-        self->reply(http::status::ok, metrics_type, metrics_text(status));
-      } catch (const json::exception& error) {
+        self->reply(
+            http::status::ok, metrics_type,
+            metrics_text(status.is_null() ? std::nullopt : std::optional(status_from(status))));
+      } catch (const BadMessage& error) {
         self->refuse(http::status::internal_server_error,
-                     std::string("the daemon's status is not understood: ") + error.what());
+                     std::string("cannot parse the daemon's status: ") + error.what());
       }
     });
   }

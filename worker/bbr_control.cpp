@@ -9,14 +9,14 @@ namespace {
 using std::chrono::microseconds;
 using std::chrono::seconds;
 
-/// A queue shorter than that, or than an eighth of the path's round trip, harms nobody.
+/// A queue shorter than this, or than an eighth of the path's round trip, does no harm.
 constexpr microseconds harmless_queue{5000};
 /// Of what it has had. Over 40 ms with 1 % loss, 70 cost a tenth of the goodput and won little
 /// more.
 constexpr std::uint64_t limit_percent = 80;
-/// Below that nobody measures well.
+/// Below this, measurements are unreliable.
 constexpr std::uint64_t min_bandwidth = 125'000;
-/// So long the limit holds at most, and so long BBR is then left to itself.
+/// Longest time the limit holds, and how long BBR is left alone after it.
 constexpr seconds phase{2};
 /// BBR probes when its least round trip is 10 s old; a heartbeat or two before that.
 constexpr seconds restart_interval{8};
@@ -43,7 +43,7 @@ BbrOrders BbrControl::next(Clock::time_point now, const PathSample& path) {
   return {limit(now, rate, path)};
 }
 
-/// The most it has had of the path lately, bytes a second.
+/// Its highest recent bandwidth, in bytes per second.
 std::uint64_t BbrControl::measure(Clock::time_point now, const PathSample& path) {
   const double seconds = std::chrono::duration<double>(now - measured_at_).count();
   const std::uint32_t segments = path.delivered - std::exchange(delivered_, path.delivered);

@@ -1,4 +1,4 @@
-// What to tell BBR of one connection, by and by.
+// Adjusts BBR parameters of one connection over time.
 //
 // Several BBR connections over one path each count the others' queue as bandwidth and hold it half
 // full: every packet then waits, and a lost one twice. While the round trip shows a queue, the
@@ -53,7 +53,7 @@ class BbrControl {
   std::array<std::uint64_t, 4> rates_{};  // bytes a second, the last ones
   std::size_t next_rate_ = 0;
   std::optional<Clock::time_point> queue_since_, begun_;
-  std::uint64_t rate_known_ = 0;  // of the path, when it was begun anew
+  std::uint64_t rate_known_ = 0;  // of the path, when BBR was restarted
 };
 
 }  // namespace tunorch::worker

@@ -12,7 +12,7 @@ constexpr std::size_t crowd = 10;
 
 BlockPool::Block BlockPool::take() {
   ++in_use_;
-  // Not value-initialised: a page nobody writes costs nothing.
+  // Not value-initialised: an untouched page costs no memory.
   if (spare_.empty()) return BlockPool::Block(new std::uint8_t[block_bytes_]);
   Block block = std::move(spare_.back());
   spare_.pop_back();

@@ -20,7 +20,7 @@ class BlockPool {
   std::size_t block_bytes() const { return block_bytes_; }
   Block take();
   void give(Block block);
-  /// So many are in use that whoever only waits should do with less.
+  /// Whether so many are in use that connections which only wait should give theirs back.
   bool is_crowded() const;
 
  private:

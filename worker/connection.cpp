@@ -12,7 +12,7 @@
 namespace tunorch::worker {
 namespace {
 
-/// Before a peer is known to be one of ours it gets a buffer for one greeting, no more.
+/// Until its certificate is verified, a peer gets a buffer for one greeting only.
 constexpr std::size_t greeting_bytes = frame_header_bytes + max_text_bytes;
 /// Queued before a write is worth its system call.
 constexpr std::size_t max_batch_bytes = 64 * 1024;
@@ -238,7 +238,7 @@ void Connection::set_unsent_limit(std::size_t bytes) {
 /// False where the connection has failed.
 bool Connection::write_out() {
   if (socket_is_full()) {
-    // With nothing to send nobody would be told when there is room again.
+    // Only set when data is queued: otherwise no EPOLLOUT would clear it.
     blocked_ = sends_pending();
     return true;
   }

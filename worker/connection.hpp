@@ -64,7 +64,7 @@ class Connection final : public EventHandler {
 
   void on_events(std::uint32_t events) override;
 
-  /// The peer is one of ours. No frame is read until go_live().
+  /// The peer is verified. No frame is read until go_live().
   void greeted() { enter(ConnectionState::greeted); }
   /// Leaves its thread's loop, not from within a handler; the next call is go_live(), on another
   /// thread.
@@ -87,7 +87,7 @@ class Connection final : public EventHandler {
   std::uint8_t* landing();
   /// Makes a DATA frame of what was put there.
   void commit(std::size_t size);
-  /// False where there is no room.
+  /// False if there is no room.
   bool append_data(const std::uint8_t* payload, std::size_t size);
   /// Enough is queued that sending pays.
   bool batch_is_full() const;
@@ -157,7 +157,7 @@ class Connection final : public EventHandler {
   bool reading_ = false;
   bool heard_ = false;
   bool blocked_ = false;   // the socket did not take all
-  bool was_full_ = false;  // and somebody waits for it to
+  bool was_full_ = false;  // and its owner waits for room
   bool took_some_ = false;
 };
 

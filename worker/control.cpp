@@ -3,7 +3,6 @@
 #include <sys/socket.h>
 
 #include <cerrno>
-#include <nlohmann/json.hpp>
 
 #include "base/scm_rights.hpp"
 
@@ -13,7 +12,7 @@ namespace {
 constexpr std::size_t max_daemons = 4;
 constexpr int requests_a_turn = 16;
 
-/// Root in our user namespace; nobody else has business here.
+/// Root in our user namespace; others are refused.
 bool is_root(int socket) {
   ucred peer{};
   socklen_t size = sizeof peer;
@@ -21,15 +20,6 @@ bool is_root(int socket) {
 }
 
 }  // namespace
-
-std::optional<Request> parse_request(std::string_view text) {
-  const auto json = nlohmann::json::parse(text, nullptr, false);
-  try {
-    return json.get<Request>();
-  } catch (const nlohmann::json::exception&) {
-    return std::nullopt;
-  }
-}
 
 Control::Control(Poller& poller, Fd listening, Owner& owner)
     : poller_(poller), listening_(std::move(listening)), owner_(owner) {
@@ -50,7 +40,8 @@ void Control::on_events(std::uint32_t) {
 }
 
 void Control::tell(const Report& report, const std::vector<int>& fds) {
-  for (const auto& daemon : daemons_) daemon->send(report, fds, report.event == "heartbeat");
+  for (const auto& daemon : daemons_)
+    daemon->send(report, fds, report.event == ReportKind::heartbeat);
 }
 
 void Control::sweep() {
@@ -83,18 +74,17 @@ bool Control::Daemon::receive() {
     case Received::packet:
       break;
   }
-  if (const auto request = parse_request(packet.text()))
-    control_.owner_.on_request(*request, std::move(packet.fds));
-  else
-    ended = true;  // no daemon of ours
+  try {
+    control_.owner_.on_request(parse_request(packet.text()), std::move(packet.fds));
+  } catch (const BadMessage&) {
+    ended = true;  // not a tunorch daemon
+  }
   return true;
 }
 
 bool Control::Daemon::send(const Report& report, const std::vector<int>& fds, bool droppable) {
   if (ended) return false;
-  const std::string text =
-      nlohmann::json(report).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  if (send_packet(socket_.get(), text, fds)) return true;
+  if (send_packet(socket_.get(), to_packet(report), fds)) return true;
   if (!(droppable && errno == EAGAIN)) ended = true;
   return false;
 }

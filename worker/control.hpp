@@ -1,11 +1,9 @@
 // The worker's end of its control socket (protocol/worker.hpp): takes requests from daemons,
-// sends them reports. A daemon that goes away is no error; one that does not read never blocks the
-// worker.
+// sends them reports. A daemon that disconnects is not an error; one that does not read never
+// blocks the worker.
 #pragma once
 
 #include <memory>
-#include <optional>
-#include <string_view>
 #include <vector>
 
 #include "base/fd.hpp"
@@ -14,15 +12,12 @@
 
 namespace tunorch::worker {
 
-/// Nothing where it is none.
-std::optional<Request> parse_request(std::string_view text);
-
 class Control final : public EventHandler {
  public:
   class Owner {
    public:
     virtual void on_request(const Request& request, std::vector<Fd> fds) = 0;
-    /// What a daemon that has just connected is told after its hello.
+    /// Sent to a daemon that has just connected, after the hello.
     virtual std::vector<Report> replay() const = 0;
     virtual Report hello() const = 0;
 

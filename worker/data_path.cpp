@@ -22,7 +22,7 @@ constexpr int most_carried_turns = 16;
 constexpr std::size_t max_touched = 8;
 /// What waits in a lane at most.
 constexpr std::size_t max_waiting_bytes = 2 * 1024 * 1024;
-/// A queue of the kernel's that has not been empty for so long stands; what empties sooner is only
+/// A kernel queue that has not been empty this long is standing; what empties sooner is only
 /// a burst, and costs no copy.
 constexpr std::chrono::milliseconds patience{5};
 
@@ -159,7 +159,7 @@ void DataPath::resume() {
   if (std::exchange(relay_waits_, false)) take_relayed();
 }
 
-/// Who sent what has waited so long has sent it again.
+/// Its sender has retransmitted by now.
 void DataPath::drop_late_waiting() {
   const auto before = Clock::now() - Lateness::limit;
   if (!held_.empty() && held_since_ < before) {
@@ -266,7 +266,7 @@ DataPath::Sent DataPath::route(const std::uint8_t* payload, std::size_t size, St
   return Sent::dropped;
 }
 
-/// False where there is no room for all of it.
+/// False if there is not enough room.
 bool DataPath::send_waiting() {
   for (;;) {
     if (held_.empty()) {
@@ -291,7 +291,7 @@ bool DataPath::drain(Queue& queue) {
   draining_ = true;
   const bool more = read_on(queue);
   flush_touched();
-  // Sending may have made room for what waits, and nobody would say so again.
+  // Sending may have made room for what waits, and no event would tell.
   while (std::exchange(room_again_, false) && waits()) {
     send_waiting();
     flush_touched();

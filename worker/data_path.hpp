@@ -164,7 +164,7 @@ class DataPath {
   std::shared_ptr<const PathRules> rules_;
   std::size_t sessions_ = 0;
   bool paused_ = false, device_gone_ = false;
-  bool draining_ = false;    // so that a resume() from within does not begin anew,
+  bool draining_ = false;    // so that a nested resume() does not start over,
   bool room_again_ = false;  // but is remembered
   Stream* last_ = nullptr;   // where the packet read last went: the next likely goes there too
   std::vector<Stream*> touched_;

@@ -59,7 +59,7 @@ FairQueue::Packet FairQueue::pop() {
       queue.listed = false;
       old_flows_.pop_front();
     } else if (queue.packets.empty() || queue.credit <= 0) {
-      // A new flow that empties waits for a turn too: else it could begin anew each time.
+      // A new flow that empties waits a turn too, or it could count as new each time.
       list.pop_front();
       old_flows_.push_back(number);
       if (queue.credit <= 0) queue.credit += quantum;

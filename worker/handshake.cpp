@@ -73,7 +73,7 @@ std::string close_text(const std::string& reason) {
 }
 
 std::optional<std::string> state_text(const StateWord& word) {
-  std::string text = json(word).dump(-1, ' ', false, json::error_handler_t::replace);
+  std::string text = to_packet(word);
   return text.size() <= max_text_bytes ? std::optional(std::move(text)) : std::nullopt;
 }
 
@@ -84,9 +84,12 @@ std::optional<Config> parse_config(std::string_view text) {
   return parse<Config>(text);
 }
 std::optional<StateWord> parse_state(std::string_view text) {
-  auto word = parse<StateWord>(text);
-  if (word && word->states.size() > max_states) return std::nullopt;
-  return word;
+  try {
+    StateWord word = parse_state_word(text);
+    return word.states.size() <= max_states ? std::optional(std::move(word)) : std::nullopt;
+  } catch (const BadMessage&) {
+    return std::nullopt;
+  }
 }
 
 std::string parse_close(std::string_view text) {

@@ -21,7 +21,7 @@ constexpr std::size_t block_bytes = 192 * 1024;
 constexpr seconds closing_limit{1};
 /// A stream without an answered PING is given up: TCP alone would wait a quarter of an hour.
 constexpr seconds silence_limit{10};
-/// Between two PINGs a stream moves little more than them where nobody uses it.
+/// An unused stream moves little more than PINGs between two of them.
 constexpr std::uint64_t idle_bytes = 4096;
 /// More wake-ups than that are spaced out, as network cards do with their interrupts: each then
 /// moves several packets, and waking the next in line costs less than what it is woken for. A turn
@@ -83,7 +83,7 @@ void Lane::set_session(int peer, const SessionView& view, std::size_t sessions) 
 void Lane::adopt(std::unique_ptr<Connection> connection) {
   ++connections_left_;
   connection->detach();
-  // A letter can be copied, and what it brings cannot.
+  // std::function must be copyable, and unique_ptr is not.
   mailbox_.post([this, brought = std::make_shared<std::unique_ptr<Connection>>(
                            std::move(connection))] { serve(std::move(*brought)); });
 }
@@ -283,8 +283,8 @@ void Lane::keep_queues_short(Stream& stream, Clock::time_point now) {
   stream.connection->set_unsent_limit(unsent_limit(path->bandwidth));
 }
 
-/// PINGs go out to all at one time, so their answers are due at one time. A loss is told at once:
-/// the routes wait for it.
+/// PINGs go out to all at one time, so their answers are due at one time. A loss is reported at
+/// once: the routes wait for it.
 void Lane::expire_pings(Clock::time_point now) {
   bool any = false;
   while (!expiries_.empty() && expiries_.front() <= now) expiries_.pop_front();

@@ -22,11 +22,11 @@ Mailbox::~Mailbox() {
   poller_.remove(bell_.get());
 }
 
-void Mailbox::post(Letter letter) {
+void Mailbox::post(Task task) {
   {
     const std::lock_guard lock(mutex_);
-    letters_.push_back(std::move(letter));
-    if (letters_.size() > 1) return;  // it has been rung for
+    tasks_.push_back(std::move(task));
+    if (tasks_.size() > 1) return;  // it has been rung for
   }
   ::eventfd_write(bell_.get(), 1);
 }
@@ -34,12 +34,12 @@ void Mailbox::post(Letter letter) {
 void Mailbox::on_events(std::uint32_t) {
   eventfd_t count = 0;
   ::eventfd_read(bell_.get(), &count);
-  std::vector<Letter> letters;
+  std::vector<Task> tasks;
   {
     const std::lock_guard lock(mutex_);
-    letters.swap(letters_);
+    tasks.swap(tasks_);
   }
-  for (const Letter& letter : letters) letter();
+  for (const Task& task : tasks) task();
 }
 
 }  // namespace tunorch::worker

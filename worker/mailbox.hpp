@@ -16,16 +16,16 @@ Fd make_bell();
 
 class Mailbox final : public EventHandler {
  public:
-  using Letter = std::function<void()>;
+  using Task = std::function<void()>;
 
-  /// Letters are read on the poller's thread.
+  /// Tasks run on the poller's thread.
   explicit Mailbox(Poller& poller);
   ~Mailbox();
   Mailbox(const Mailbox&) = delete;
   Mailbox& operator=(const Mailbox&) = delete;
 
-  /// From any thread. Letters of one sender are read in their order.
-  void post(Letter letter);
+  /// From any thread. Tasks of one sender run in their order.
+  void post(Task task);
 
   void on_events(std::uint32_t events) override;
 
@@ -33,7 +33,7 @@ class Mailbox final : public EventHandler {
   Poller& poller_;
   Fd bell_;
   std::mutex mutex_;
-  std::vector<Letter> letters_;
+  std::vector<Task> tasks_;
 };
 
 }  // namespace tunorch::worker

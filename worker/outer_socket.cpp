@@ -70,13 +70,13 @@ tcp_info info_of(int fd) {
 
 }  // namespace
 
-void tune_socket(int fd, const SocketTuning& tuning) {
+void tune_socket(int fd, const SocketOptions& options) {
   set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   limit_unsent(fd, max_unsent_bytes);
-  if (tuning.sndbuf_bytes) set(fd, SOL_SOCKET, SO_SNDBUF, static_cast<int>(tuning.sndbuf_bytes));
-  if (tuning.rcvbuf_bytes) set(fd, SOL_SOCKET, SO_RCVBUF, static_cast<int>(tuning.rcvbuf_bytes));
+  if (options.sndbuf_bytes) set(fd, SOL_SOCKET, SO_SNDBUF, static_cast<int>(options.sndbuf_bytes));
+  if (options.rcvbuf_bytes) set(fd, SOL_SOCKET, SO_RCVBUF, static_cast<int>(options.rcvbuf_bytes));
   // A loss-based outer connection melts under loss when TCP runs inside it; BBR does not.
-  const std::string congestion = tuning.congestion == "auto" ? "bbr" : tuning.congestion;
+  const std::string congestion = options.congestion == "auto" ? "bbr" : options.congestion;
   set_congestion(fd, congestion);
 }
 

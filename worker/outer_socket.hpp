@@ -14,13 +14,8 @@
 
 namespace tunorch::worker {
 
-struct SocketTuning {
-  std::uint32_t sndbuf_bytes = 0, rcvbuf_bytes = 0;  // 0: the kernel's own tuning
-  std::string congestion = "auto";                   // auto: bbr where the kernel has it
-};
-
 /// Best effort: what the kernel caps or lacks leaves its own value (tcp(7), socket(7)).
-void tune_socket(int fd, const SocketTuning& tuning);
+void tune_socket(int fd, const SocketOptions& options);
 
 /// What the kernel made of it: sizes are capped by net.core.wmem_max and rmem_max, and doubled for
 /// its own bookkeeping (socket(7)).
@@ -39,7 +34,7 @@ std::uint32_t delivered_segments(int fd);
 
 /// Nothing where BBR does not control the socket (TCP_CC_INFO, kernel linux/inet_diag.h).
 std::optional<PathSample> read_path(int fd);
-/// SO_MAX_PACING_RATE and TCP_CONGESTION: one that is set anew begins anew.
+/// SO_MAX_PACING_RATE and TCP_CONGESTION: setting it again restarts it.
 void control_bbr(int fd, const BbrOrders& orders);
 
 /// How much is to lie unsent in the socket: what a path of that bandwidth, bytes a second, takes in

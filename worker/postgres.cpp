@@ -18,7 +18,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-/// A stream that nobody took within so long is stale: its dialer has tried again.
+/// A stream not accepted within this time is stale: its dialer has tried again.
 constexpr int waiting_life_s = 10;
 constexpr milliseconds look_interval{1000}, retry_interval{500};
 /// Room between the worker and a stream's threads.
@@ -34,11 +34,11 @@ std::int64_t new_stream_id() {
 }  // namespace
 
 /// Sees the streams that dialers open, and has old packets dropped.
-class PostgresDoor {
+class PostgresAcceptor {
  public:
-  PostgresDoor(Postgres& owner, const ConnectionFiles& files)
+  PostgresAcceptor(Postgres& owner, const ConnectionFiles& files)
       : owner_(owner), files_(files), bell_(make_bell()), thread_([this] { run(); }) {}
-  ~PostgresDoor() {
+  ~PostgresAcceptor() {
     const std::uint64_t ring = 1;
     (void)!::write(bell_.get(), &ring, sizeof ring);
     thread_.join();
@@ -56,7 +56,7 @@ class PostgresDoor {
         try {
           up.open();
           down.open();
-          up.run("LISTEN " + quoted_name(door_channel(tunnel())));
+          up.run("LISTEN " + quoted_name(acceptor_channel(tunnel())));
           owner_.trouble("");
           watch(up, down);
         } catch (const DatabaseError& error) {
@@ -126,12 +126,12 @@ Postgres::Postgres(const Spec& spec, SecretFiles files, Events events)
   }
   for (const auto& [parameter, file] : files_)
     paths_.emplace_back(parameter, "/proc/self/fd/" + std::to_string(file.get()));
-  if (spec_.listener) door_ = std::make_unique<PostgresDoor>(*this, paths_);
+  if (spec_.listener) acceptor_ = std::make_unique<PostgresAcceptor>(*this, paths_);
 }
 
-/// The door first: it makes streams.
+/// The acceptor first: it makes streams.
 Postgres::~Postgres() {
-  door_.reset();
+  acceptor_.reset();
 }
 
 Fd Postgres::open_stream(int number) {
@@ -165,7 +165,7 @@ Fd Postgres::add_stream(std::int64_t id, const std::string& dialer, int number) 
   return theirs;
 }
 
-/// Several threads see the same; it is told once.
+/// Several threads see the same; it is reported once.
 void Postgres::trouble(const std::string& reason) {
   {
     const std::lock_guard lock(trouble_mutex_);

@@ -21,14 +21,14 @@
 namespace tunorch::worker {
 
 class PostgresStream;
-class PostgresDoor;
+class PostgresAcceptor;
 
 class Postgres {
  public:
   struct Events {
-    /// A dialer opened a stream (listener only). Called on a thread of ours.
+    /// A dialer opened a stream (listener only). Called on a thread of this class.
     std::function<void(Fd socket, const std::string& dialer)> on_stream;
-    /// The database cannot be used, and why; empty: it can again. Called on threads of ours.
+    /// The database cannot be used, and why; empty: it can again. Called on threads of this class.
     std::function<void(const std::string& reason)> on_trouble;
   };
 
@@ -44,7 +44,7 @@ class Postgres {
   const std::string& text() const { return text_; }
 
  private:
-  friend class PostgresDoor;
+  friend class PostgresAcceptor;
   void accept_stream(std::int64_t id, const std::string& dialer);
   Fd add_stream(std::int64_t id, const std::string& dialer, int number);
   void trouble(const std::string& reason);
@@ -58,7 +58,7 @@ class Postgres {
   std::optional<std::string> trouble_;  // nothing: not known yet
   std::mutex mutex_;                    // over the streams
   std::vector<std::unique_ptr<PostgresStream>> streams_;
-  std::unique_ptr<PostgresDoor> door_;
+  std::unique_ptr<PostgresAcceptor> acceptor_;
 };
 
 /// Makes the tables, functions and views of a schema, or brings an older one up to date. Prints

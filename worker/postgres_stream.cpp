@@ -51,7 +51,7 @@ std::string log_channel(std::int64_t stream, int direction) {
 }
 
 /// Within the 63 bytes of a name: a cluster's has at most 31, a tunnel's 14.
-std::string door_channel(const std::string& tunnel) {
+std::string acceptor_channel(const std::string& tunnel) {
   return "tunorch_" + tunnel;
 }
 
@@ -131,7 +131,7 @@ void PostgresStream::open_log(DatabaseConnection& database) {
                      ".stream (id, tunnel, dialer, number) VALUES ($1, $2, $3, $4) ON CONFLICT DO "
                      "NOTHING",
                  {id, spec_.tunnel, spec_.node, std::to_string(spec_.number)});
-    database.run("SELECT pg_notify($1, '')", {door_channel(spec_.tunnel)});
+    database.run("SELECT pg_notify($1, '')", {acceptor_channel(spec_.tunnel)});
     opened_ = true;
   }
   const auto last = database.run("SELECT coalesce(max(seq), 0) FROM " + schema +
@@ -200,7 +200,7 @@ void PostgresStream::cut_batch() {
     at += frame_header_bytes + header->length;
   }
   pending_.erase(0, at);
-  if (ended_) pending_.clear();  // a part of a frame, which nobody will complete
+  if (ended_) pending_.clear();  // a partial frame that will not be completed
   if (batch.kinds.empty()) return;
   batch.first = next_row_;
   next_row_ += static_cast<std::int64_t>(batch.kinds.size());

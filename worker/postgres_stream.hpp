@@ -29,7 +29,7 @@ inline constexpr int direction_up = 0, direction_down = 1;
 
 /// What a NOTIFY of a log, or of a tunnel's new streams, is called.
 std::string log_channel(std::int64_t stream, int direction);
-std::string door_channel(const std::string& tunnel);
+std::string acceptor_channel(const std::string& tunnel);
 
 class PostgresStream {
  public:

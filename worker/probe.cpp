@@ -6,7 +6,7 @@
 namespace tunorch::worker {
 namespace {
 
-/// With nobody collecting them, old decisions are worth nothing.
+/// If nothing collects them, old decisions are dropped.
 constexpr std::size_t max_decisions = 64;
 
 }  // namespace
@@ -19,7 +19,8 @@ Ping Probe::next(nanoseconds now, std::uint32_t delivered) {
 
 void Probe::answered(Ping pong, nanoseconds now) {
   const auto sent = nanoseconds(pong.clock_ns);
-  if (pong.sequence == 0 || pong.sequence > sequence_ || sent > now) return;  // not one of ours
+  if (pong.sequence == 0 || pong.sequence > sequence_ || sent > now)
+    return;  // not an answer to one of ours
   last_answer_ = now;
   rtt_us_ = static_cast<std::uint32_t>(std::max<std::int64_t>(
       1, std::chrono::duration_cast<std::chrono::microseconds>(now - sent).count()));

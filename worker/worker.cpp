@@ -19,14 +19,13 @@ constexpr seconds greeting_limit{5};
 constexpr seconds closing_limit{1};
 /// PINGs lost in a row before a stream is given up whose sisters answer.
 constexpr int max_lost_in_row = 3;
-/// With no announced session nobody collects them.
+/// Without an announced session nothing collects them.
 constexpr std::size_t max_decisions = 64;
-/// A worker nobody gave a spec to has no reason to be.
+/// It exits if no spec arrives.
 constexpr seconds start_limit{30};
 constexpr milliseconds deadline_interval{250};
 constexpr milliseconds idle_interval{1000};
-/// Strangers' refusals are told so many times a second, then only counted by nobody: a log is not
-/// to be filled from outside.
+/// Strangers' refusals are rate limit: strangers must not be able to fill the log.
 constexpr int max_refusals_a_second = 10;
 
 std::string_view text_of(const std::uint8_t* payload, std::size_t size) {
@@ -84,7 +83,7 @@ void Worker::refused(const std::string& peer, const std::string& address,
   }
   if (++refusals_this_second_ > max_refusals_a_second) return;
   Report report;
-  report.event = "refused";
+  report.event = ReportKind::refused;
   report.tunnel = spec_->tunnel;
   report.peer = peer;
   report.address = address;
@@ -170,11 +169,11 @@ void Worker::on_config(Connection& connection, std::string_view text) {
     connection.close(reason);
     return dialer_->on_closed(connection.stream, Clock::now());
   }
-  SocketTuning tuning{spec_->sndbuf_bytes, spec_->rcvbuf_bytes, spec_->congestion};
-  if (tuning.sndbuf_bytes == 0) tuning.sndbuf_bytes = config->sndbuf_bytes;
-  if (tuning.rcvbuf_bytes == 0) tuning.rcvbuf_bytes = config->rcvbuf_bytes;
-  if (tuning.congestion == "auto") tuning.congestion = config->congestion;
-  tune_socket(connection.fd(), tuning);
+  SocketOptions options = *spec_;
+  if (options.sndbuf_bytes == 0) options.sndbuf_bytes = config->sndbuf_bytes;
+  if (options.rcvbuf_bytes == 0) options.rcvbuf_bytes = config->rcvbuf_bytes;
+  if (options.congestion == "auto") options.congestion = config->congestion;
+  tune_socket(connection.fd(), options);
   connection.version = config->version;
   greet(connection, peers_.front(), spec_->streams, config->offloads);
 }
@@ -229,7 +228,7 @@ Peer* Worker::find_peer(const std::string& node) {
   return found == peers_.end() ? nullptr : &*found;
 }
 
-/// Null where it is no longer the stream of that number.
+/// Null if the stream of that number is another one by now.
 PeerStream* Worker::find_stream(const StreamId& id) {
   PeerStream& stream = peer_of(id).streams[static_cast<std::size_t>(id.stream)];
   return stream.serial == id.serial ? &stream : nullptr;
@@ -243,7 +242,7 @@ bool Worker::lanes_busy() const {
   return std::ranges::any_of(lanes_, [](const auto& lane) { return lane->busy(); });
 }
 
-Report Worker::report(const std::string& event, const Peer& peer, const std::string& reason) const {
+Report Worker::report(ReportKind event, const Peer& peer, const std::string& reason) const {
   Report report;
   report.event = event;
   report.tunnel = spec_->tunnel;
@@ -259,7 +258,7 @@ Report Worker::report(const std::string& event, const Peer& peer, const std::str
 void Worker::announce(Peer& peer) {
   if (peer.announced || !peer.has_session()) return;
   peer.announced = true;
-  control_.tell(report("session_up", peer));
+  control_.tell(report(ReportKind::session_up, peer));
 }
 
 /// All lanes learn which streams of the session live.
@@ -315,7 +314,7 @@ void Worker::on_stream_up(StreamId id) {
     announce(peer);
   }
   if (!first) {
-    Report up = report("stream_up", peer);
+    Report up = report(ReportKind::stream_up, peer);
     up.stream = id.stream;
     up.address = stream->address;
     control_.tell(up);
@@ -330,7 +329,7 @@ void Worker::on_stream_down(StreamId id, const Counters& last, const std::string
   if (dialer_) dialer_->on_closed(id.stream, Clock::now());
 }
 
-/// Our own decision to end it. A dialer dials again only where it is told that its stream closed.
+/// Ends it by our own decision. A dialer dials again only after on_closed().
 void Worker::drop_stream(Peer& peer, int number, const std::string& reason) {
   const PeerStream& stream = peer.streams[static_cast<std::size_t>(number)];
   if (stream.serial == 0) return;
@@ -352,11 +351,11 @@ void Worker::end_stream(Peer& peer, int number, const Counters& last, const std:
   stream = {};
   if (!lived) return;
   peer.ended += last;
-  Report down = report("stream_down", peer, reason);
+  Report down = report(ReportKind::stream_down, peer, reason);
   publish(peer);
   if (!peer.has_session()) {
     if (!std::exchange(peer.announced, false)) return;
-    down = report("session_down", peer, reason);
+    down = report(ReportKind::session_down, peer, reason);
   }
   down.stream = number;
   down.address = address;
@@ -377,14 +376,14 @@ void Worker::on_state(StreamId id, const std::string& text) {
     if (dialer_) dialer_->on_closed(id.stream, Clock::now());
     return;
   }
-  Report told = report("told", peer_of(id));
+  Report told = report(ReportKind::told, peer_of(id));
   told.word = std::move(*word);
   control_.tell(told);
 }
 
 // ---- time ----
 
-/// One beat an interval: PINGs out, and the daemon told that we live.
+/// Once per interval: sends PINGs, and a heartbeat to the daemon.
 void Worker::beat(Clock::time_point now) {
   if (!spec_) {
     next_beat_ = now + idle_interval;
@@ -461,7 +460,7 @@ void Worker::give_up_silent_streams(Peer& peer) {
 
 void Worker::tell_heartbeat() {
   Report heartbeat = hello();
-  heartbeat.event = "heartbeat";
+  heartbeat.event = ReportKind::heartbeat;
   for (Peer& peer : peers_) {
     if (peer.has_session() && peer.announced) heartbeat.sessions.push_back(peer.take_report());
   }

@@ -1,6 +1,6 @@
 // One tunnel's worker: greets its peers, hands their connections to its lanes, and keeps account of
-// the sessions. The two roles differ in how connections come about (door.hpp, dialer.hpp); from the
-// greeting on they are the same.
+// the sessions. The two roles differ in how connections come about (acceptor.hpp, dialer.hpp); from
+// the greeting on they are the same.
 #pragma once
 
 #include <chrono>
@@ -9,10 +9,10 @@
 #include <string>
 #include <vector>
 
+#include "worker/acceptor.hpp"
 #include "worker/connection.hpp"
 #include "worker/control.hpp"
 #include "worker/dialer.hpp"
-#include "worker/door.hpp"
 #include "worker/handshake.hpp"
 #include "worker/lane.hpp"
 #include "worker/mailbox.hpp"
@@ -105,7 +105,7 @@ class Worker final : public Control::Owner,
   Lane& lane_of(int stream);
   std::size_t sessions() const;
   bool lanes_busy() const;
-  Report report(const std::string& event, const Peer& peer, const std::string& reason = "") const;
+  Report report(ReportKind event, const Peer& peer, const std::string& reason = "") const;
 
   void beat(Clock::time_point now);
   void gather();
@@ -131,11 +131,11 @@ class Worker final : public Control::Owner,
   std::unique_ptr<Postgres> postgres_;
   std::string trouble_;  // of the database; empty: it answers
   bool ready_ = false;
-  std::optional<Door> door_;
+  std::optional<Acceptor> acceptor_;
   std::optional<Dialer> dialer_;
   Clock::time_point next_beat_{};
-  int reports_due_ = 0;        // of lanes, before a heartbeat is told
-  bool gather_again_ = false;  // a loss was told since they were asked
+  int reports_due_ = 0;        // of lanes, before the heartbeat is sent
+  bool gather_again_ = false;  // a loss was reported since they were asked
   Drops drops_;                // as the reports so far add up
   std::uint64_t waiting_bytes_ = 0;
   int refusals_this_second_ = 0;

@@ -65,7 +65,7 @@ SpecWithKey with_key(Spec spec, const SecretFiles& secrets) {
 
 Report Worker::hello() const {
   Report report;
-  report.event = "hello";
+  report.event = ReportKind::hello;
   if (!spec_) return report;
   report.tunnel = spec_->tunnel;
   report.digest = spec_->digest;
@@ -75,7 +75,7 @@ Report Worker::hello() const {
 std::vector<Report> Worker::replay() const {
   std::vector<Report> reports;
   for (const Peer& peer : peers_)
-    if (peer.announced) reports.push_back(report("session_up", peer));
+    if (peer.announced) reports.push_back(report(ReportKind::session_up, peer));
   if (!trouble_.empty()) reports.push_back(trouble_report());
   return reports;
 }
@@ -85,23 +85,24 @@ void Worker::on_request(const Request& request, std::vector<Fd> fds) {
   if (!speaks(request.protocol)) {
     give_up("the daemon speaks control protocol " + std::to_string(request.protocol) +
             ", this worker " + std::to_string(control_protocol));
-  } else if (request.op == "start" && !spec_) {
+  } else if (request.op == RequestOp::start && !spec_) {
     start(request, std::move(fds), std::move(secrets));
-  } else if (request.op == "update" && spec_) {
+  } else if (request.op == RequestOp::update && spec_) {
     update(request, secrets);
-  } else if (request.op == "queues" && spec_) {
+  } else if (request.op == RequestOp::queues && spec_) {
     hand_over_fds();
-  } else if (request.op == "tell" && spec_) {
+  } else if (request.op == RequestOp::tell && spec_) {
     tell(request);
-  } else if (request.op == "carry" && spec_) {
+  } else if (request.op == RequestOp::carry && spec_) {
     carry(std::move(fds));
-  } else if (request.op == "stop") {
+  } else if (request.op == RequestOp::stop) {
     stop("the node takes this tunnel down");
   } else {
     Report refused = hello();
-    refused.event = "refused";
-    refused.reason = "unknown request '" + request.op.substr(0, 40) +
-                     "' of the daemon: is this worker of an older version?";
+    refused.event = ReportKind::refused;
+    refused.reason = request.op == RequestOp::unknown
+                         ? "unknown request of the daemon: is this worker of an older version?"
+                         : "cannot do '" + std::string(to_string(request.op)) + "' now";
     control_.tell(refused);
   }
 }
@@ -131,7 +132,7 @@ void Worker::start(const Request& request, std::vector<Fd> fds, SecretFiles secr
   for (const PeerSpec& peer : spec_->peers) peers_.push_back(make_peer(peer));
   publish_rules();
   if (spec_->listener && !postgres_)
-    door_.emplace(poller_, listening_, *this);
+    acceptor_.emplace(poller_, listening_, *this);
   else if (!spec_->listener)
     dialer_.emplace(*spec_, *this);
   next_beat_ = Clock::now();
@@ -142,7 +143,7 @@ void Worker::start(const Request& request, std::vector<Fd> fds, SecretFiles secr
 void Worker::tell_ready() {
   if (std::exchange(ready_, true)) return;
   Report ready = hello();
-  ready.event = "ready";
+  ready.event = ReportKind::ready;
   control_.tell(ready);
 }
 
@@ -188,7 +189,7 @@ void Worker::take_keys(Spec spec, const SecretFiles& secrets) {
     drop_revoked();
   } catch (const std::runtime_error& error) {
     Report report = hello();
-    report.event = "failed";
+    report.event = ReportKind::failed;
     report.reason = error.what();
     control_.tell(report);
   }
@@ -205,7 +206,7 @@ void Worker::drop_revoked() {
 
 void Worker::hand_over_fds() {
   Report report = hello();
-  report.event = "queues";
+  report.event = ReportKind::queues;
   std::vector<int> fds;
   for (const Fd& fd : queues_) fds.push_back(fd.get());
   for (const Fd& fd : listening_) fds.push_back(fd.get());
@@ -240,7 +241,7 @@ void Worker::on_carried(DataPath::Carried carried) {
   carried_.lost += carried.lost;
   if (--carriers_ > 0) return;
   Report report = hello();
-  report.event = "carried";
+  report.event = ReportKind::carried;
   report.packets = carried_.packets;
   report.lost = carried_.lost;
   carried_ = {};
@@ -249,7 +250,7 @@ void Worker::on_carried(DataPath::Carried carried) {
 
 void Worker::stop(const std::string& reason) {
   if (stop_at_) return;
-  door_.reset();
+  acceptor_.reset();
   for (const auto& connection : connections_) connection->close(reason);
   for (const auto& lane : lanes_) lane->close_all(reason);
   for (Peer& peer : peers_)
@@ -262,7 +263,7 @@ void Worker::stop(const std::string& reason) {
 
 void Worker::give_up(const std::string& reason) {
   Report report = hello();
-  report.event = "failed";
+  report.event = ReportKind::failed;
   report.reason = reason;
   control_.tell(report);
   exit_status_ = 1;

@@ -6,7 +6,7 @@
 
 namespace tunorch::worker {
 
-/// Its threads tell this one by letters.
+/// Its threads tell this one by tasks.
 void Worker::open_database(SecretFiles files) {
   postgres_ = std::make_unique<Postgres>(
       *spec_, std::move(files),
@@ -34,8 +34,7 @@ Connection* Worker::make_connection(Fd socket, const std::string& address, int s
     refused("", address, error.what());
     return nullptr;
   }
-  if (!postgres_)
-    tune_socket(socket.get(), {spec_->sndbuf_bytes, spec_->rcvbuf_bytes, spec_->congestion});
+  if (!postgres_) tune_socket(socket.get(), *spec_);
   return add_connection(std::move(socket), std::move(channel), address, stream, state);
 }
 
@@ -74,7 +73,7 @@ void Worker::on_database_trouble(const std::string& reason) {
 
 Report Worker::trouble_report() const {
   Report report = hello();
-  report.event = "trouble";
+  report.event = ReportKind::trouble;
   report.reason = trouble_;
   return report;
 }

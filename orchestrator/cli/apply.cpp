@@ -64,7 +64,7 @@ Outcome ask_to_apply(Client& client, const ApplyRequest& request) {
 
 int apply(const Options& options, const Paths& paths) {
   const ClusterFile file = load_file(options.file);
-  select_node(file.cluster, paths.node);
+  desired_for(file.cluster, paths.node);
   if (::geteuid() != 0)
     throw std::runtime_error("not permitted: routes and devices need root; run it with sudo");
   auto client = Client::connect(paths);

@@ -21,6 +21,19 @@ std::string no_daemon(const Paths& paths) {
          "starts it), or you are not root";
 }
 
+namespace {
+
+void hand_over(const json& line, const std::function<void(const json&)>& on_document) {
+  try {
+    on_document(line);
+  } catch (const BadMessage& bad) {
+    throw std::runtime_error(std::string("cannot parse the daemon's answer: ") + bad.what() +
+                             ": it may be of another version (`tunorch version`)");
+  }
+}
+
+}  // namespace
+
 int ask_daemon(const Paths& paths, const DaemonRequest& request,
                const std::function<void(const json&)>& on_document) {
   auto client = Client::connect(paths);
@@ -31,7 +44,7 @@ int ask_daemon(const Paths& paths, const DaemonRequest& request,
   int code = 0;
   client->ask(request, [&](const json& line) {
     const auto answer = parse_daemon_answer(line);
-    if (!answer) return on_document(line);
+    if (!answer) return hand_over(line, on_document);
     if (const auto* step = std::get_if<StepAnswer>(&*answer)) print_change(step->step);
     if (const auto* done = std::get_if<DoneAnswer>(&*answer); done && !done->done) code = 1;
     if (const auto* failure = std::get_if<Failure>(&*answer)) {

@@ -26,7 +26,7 @@ int examine(const Options& options, const Paths& paths) {
   std::optional<Desired> desired;
   if (!options.file.empty()) {
     cluster = load_cluster(options.file);
-    desired = select_node(*cluster, paths.node);
+    desired = desired_for(*cluster, paths.node);
   }
   ProbeRequest request{paths};
   if (cluster) request.cluster = &*cluster;

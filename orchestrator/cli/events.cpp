@@ -26,7 +26,7 @@ Verb events_verb() {
             return followed(
                 options->follow,
                 ask_daemon(paths, EventsRequest{options->follow}, [&](const nlohmann::json& line) {
-                  print(options->json ? line.dump() : event_line(line));
+                  print(options->json ? line.dump() : event_line(event_from(line)));
                 }));
           }};
 }

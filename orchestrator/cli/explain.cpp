@@ -16,7 +16,7 @@ Verb explain_verb() {
     bool json = false;
   };
   const auto options = std::make_shared<Options>();
-  Flow& flow = options->request.flow;
+  Flow& flow = options->request;
   return {.name = "explain",
           .summary = "Show which tunnel a flow takes, and why",
           .details =
@@ -38,7 +38,7 @@ Verb explain_verb() {
           .run = [options](const Paths& paths) {
             return ask_daemon(paths, options->request, [&](const nlohmann::json& line) {
               std::fputs(options->json ? (line.dump(2) + "\n").c_str()
-                                       : explanation(line.at("ours"), line.at("peers")).c_str(),
+                                       : explanation_text(explanation_from(line)).c_str(),
                          stdout);
             });
           }};

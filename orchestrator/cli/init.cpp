@@ -51,7 +51,7 @@ std::string own_address() {
   sockaddr_in elsewhere{};
   elsewhere.sin_family = AF_INET;
   elsewhere.sin_port = htons(9);
-  ::inet_pton(AF_INET, "198.51.100.1", &elsewhere.sin_addr);  // RFC 5737: nobody's
+  ::inet_pton(AF_INET, "198.51.100.1", &elsewhere.sin_addr);  // RFC 5737: documentation
   auto* const address = reinterpret_cast<sockaddr*>(&elsewhere);
   socklen_t size = sizeof elsewhere;
   if (!socket.valid() || ::connect(socket.get(), address, size) != 0 ||
@@ -145,7 +145,7 @@ void ask(InitAnswers& answers, const Question& question) {
   }
 }
 
-/// Flags that say what nobody can be asked for, each once.
+/// Flags that are required where nobody can be asked, each once.
 std::string missing_flags(const std::vector<const Question*>& open) {
   std::vector<std::string> flags;
   for (const Question* question : open)

@@ -9,6 +9,7 @@
 #include "orchestrator/cli/output.hpp"
 #include "orchestrator/cli/verbs.hpp"
 #include "orchestrator/client/client.hpp"
+#include "protocol/event.hpp"
 
 namespace tunorch {
 namespace {
@@ -21,14 +22,13 @@ struct Options {
   std::uint32_t lines = 100;
 };
 
-std::string log_line(const json& line) {
-  const std::string level = line.at("level");
-  const Tone tone = level == "info"      ? Tone::plain
-                    : level == "warning" ? Tone::warning
-                    : level == "debug"   ? Tone::faint
-                                         : Tone::bad;
-  return fmt::format("{}  {:<7}  {}", line.at("time").get<std::string>(), level,
-                     toned(terminal_of(STDOUT_FILENO), tone, line.at("text").get<std::string>()));
+std::string log_text(const LogLine& line) {
+  const Tone tone = line.level == "info"      ? Tone::plain
+                    : line.level == "warning" ? Tone::warning
+                    : line.level == "debug"   ? Tone::faint
+                                              : Tone::bad;
+  return fmt::format("{}  {:<7}  {}", line.time, line.level,
+                     toned(terminal_of(STDOUT_FILENO), tone, line.text));
 }
 
 int logs(const Options& options, const Paths& paths) {
@@ -39,10 +39,11 @@ int logs(const Options& options, const Paths& paths) {
                 ", and under systemd see `journalctl -u tunorch`");
     return 1;
   }
-  return followed(
-      options.follow,
-      ask_daemon(paths, LogsRequest{options.tunnel, options.lines, options.follow},
-                 [&](const json& line) { print(options.json ? line.dump() : log_line(line)); }));
+  return followed(options.follow,
+                  ask_daemon(paths, LogsRequest{options.tunnel, options.lines, options.follow},
+                             [&](const json& line) {
+                               print(options.json ? line.dump() : log_text(log_line_from(line)));
+                             }));
 }
 
 }  // namespace

@@ -36,7 +36,7 @@ void note_living_workers(const Paths& paths, const Desired& desired, Observed& o
 }
 
 PlanReport plan_without_daemon(const Paths& paths, const Cluster& cluster) {
-  const Desired desired = select_node(cluster, paths.node);
+  const Desired desired = desired_for(cluster, paths.node);
   Journal journal(paths.journal());
   Kernel kernel(desired.protocol, journal);
   Observed observed = kernel.observe(desired);
@@ -74,7 +74,7 @@ int print_plan(const PlanReport& report) {
 
 int plan(const std::string& path, const Paths& paths) {
   const ClusterFile file = load_file(path);
-  select_node(file.cluster, paths.node);
+  desired_for(file.cluster, paths.node);
   auto client = Client::connect(paths);
   if (!client) return print_plan(plan_without_daemon(paths, file.cluster));
   int code = 1;

@@ -40,7 +40,7 @@ int ask_for_status(const Paths& paths, const std::function<void(const json&)>& s
       text = toned(terminal, Tone::bad, no_daemon(paths)) + "\n";
     else
       ask_for_status(paths, [&](const json& line) {
-        text = options.json ? line.dump() + "\n" : status_text(terminal, line);
+        text = options.json ? line.dump() + "\n" : status_text(terminal, status_from(line));
       });
     std::fputs((anew ? screen(terminal, text) : text).c_str(), stdout);
     std::fflush(stdout);
@@ -51,7 +51,9 @@ int status(const Options& options, const Paths& paths) {
   if (options.watch) watch(options, paths);
   return ask_for_status(paths, [&](const json& line) {
     const Terminal terminal = terminal_of(STDOUT_FILENO);
-    std::fputs((options.json ? line.dump(2) + "\n" : status_text(terminal, line)).c_str(), stdout);
+    std::fputs(
+        (options.json ? line.dump(2) + "\n" : status_text(terminal, status_from(line))).c_str(),
+        stdout);
   });
 }
 

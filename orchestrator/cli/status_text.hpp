@@ -1,15 +1,14 @@
-// `status --json` as people are shown it. Pure.
+// The status as text for a terminal. Pure.
 #pragma once
 
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "orchestrator/terminal/terminal.hpp"
-#include "protocol/daemon.hpp"
+#include "protocol/status.hpp"
 
 namespace tunorch {
 
-std::string status_text(const Terminal& terminal, const nlohmann::json& status);
+std::string status_text(const Terminal& terminal, const Status& status);
 
 /// Where the page is, or why it is not.
 std::string page_text(const PageState& page);

@@ -52,7 +52,7 @@ class Interruptions {
   sigset_t ours_{}, before_{};
 };
 
-/// A folder of nobody else, gone with this.
+/// A private folder, removed by the destructor.
 struct TemporaryFolder {
   std::string path = (fs::temp_directory_path() / "tunorch-support-XXXXXX").string();
 

@@ -167,7 +167,7 @@ HealthOptions read_health(const Section& section, Report& report) {
   return health;
 }
 
-SocketOptions read_sockets(const Section& section) {
+worker::SocketOptions read_sockets(const Section& section) {
   return {.sndbuf_bytes = section.size_bytes("sndbuf"),
           .rcvbuf_bytes = section.size_bytes("rcvbuf"),
           .congestion = section.text("congestion")};

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "protocol/worker.hpp"
 #include "routing/prefix.hpp"
 
 namespace tunorch {
@@ -99,19 +100,13 @@ struct LinkOptions {
   std::string offload = "auto";        // auto | tso | none
 };
 
-struct SocketOptions {
-  std::uint32_t sndbuf_bytes = 0;  // 0: auto
-  std::uint32_t rcvbuf_bytes = 0;
-  std::string congestion = "auto";
-};
-
 struct HealthOptions {
   milliseconds interval{200};
   milliseconds timeout{300};
   int rise = 3;
   int fall = 3;
   std::vector<std::string> targets;  // IP literals probed through each tunnel; often none
-  int quorum = 1;                    // so many targets must answer
+  int quorum = 1;                    // how many targets must answer
   milliseconds slow_start{10000};    // a returning tunnel's way to its full weight; 0: at once
   milliseconds damping{30000};       // longest hold of a flapping tunnel; 0: none
 };
@@ -122,8 +117,8 @@ struct BalanceOptions {
   BalanceMode mode = BalanceMode::automatic;
   std::string hash = "l4";           // l3 | l4
   std::uint16_t buckets = 256;       // of a resilient group
-  milliseconds idle_timer{1000};     // a bucket unused for so long may move
-  milliseconds unbalanced_timer{0};  // busy buckets move too after so long; 0: never
+  milliseconds idle_timer{1000};     // a bucket unused this long may move
+  milliseconds unbalanced_timer{0};  // after this long busy buckets move too; 0: never
 };
 
 /// What happens when tunnels of a higher priority are back.
@@ -131,7 +126,7 @@ enum class FailbackPolicy : std::uint8_t { now, hold, manual };
 
 struct FailbackOptions {
   FailbackPolicy policy = FailbackPolicy::now;
-  milliseconds hold{30000};  // of `hold`: so long they must have been up
+  milliseconds hold{30000};  // of `hold`: how long they must have been up
 };
 
 /// Which packets take the bundle, where not all that match its routes: with a table the routes go
@@ -162,7 +157,7 @@ struct Bundle {
   EngineOptions engines;
   PostgresOptions postgres;
   LinkOptions link;
-  SocketOptions sockets;
+  worker::SocketOptions sockets;
   HealthOptions health;
   BalanceOptions balance;
   FailbackOptions failback;

@@ -23,7 +23,7 @@ constexpr std::string_view node_pattern =
 constexpr std::string_view node_text =
     "1 to 63 of a-z, 0-9, '-' and '.', each part beginning and ending with a letter or digit, "
     "and not 'ca'";
-// dev_valid_name() in net/core/dev.c takes more; what it takes beyond this nobody wants to quote.
+// dev_valid_name() in net/core/dev.c accepts more; the rest would need quoting everywhere.
 constexpr std::string_view device_pattern = R"(^[A-Za-z0-9_][A-Za-z0-9._@+-]{0,14}$)";
 constexpr std::string_view file_pattern =
     "^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,63}){0,3}$";

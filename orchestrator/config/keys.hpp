@@ -26,7 +26,7 @@ enum class Kind : std::uint8_t {
   inner,      // a list of min…max host addresses
   subnets,    // a list of min…max networks
   names,      // a list of min…max names (`pattern`)
-  tunnels,    // min…max, or a list of so many sections
+  tunnels,    // min…max, or a list of that many sections
   command,    // a list of min…max words, the first a program's
 };
 

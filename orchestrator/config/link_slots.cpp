@@ -59,7 +59,7 @@ std::optional<int> shared_port(const Bundle& a, const Bundle& b) {
   return lowest;
 }
 
-/// "choose port 4434": a port for `bundle` that nobody on its nodes stands in the way of.
+/// "choose port 4434": a port for `bundle` that is free on all its nodes.
 std::string remedy(const Occupied& bundle, const std::vector<Occupied>& all) {
   std::uint64_t taken = 0;
   for (const Occupied& other : all)

@@ -16,7 +16,7 @@ struct Problem {
   std::string text() const;  // file:line:col: message
 };
 
-/// Carries every problem of the file, in its order; what() is their texts, one a line.
+/// Carries every problem of the file, in its order; what() is their texts, one per line.
 class ConfigError : public std::runtime_error {
  public:
   explicit ConfigError(std::vector<Problem> problems);

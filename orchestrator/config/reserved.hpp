@@ -9,14 +9,14 @@ namespace tunorch {
 /// Link subnets that link_net is cut into: one per tunnel of a node.
 inline constexpr unsigned link_slots = 64;
 
-/// Uids of the workers: one a link slot, from a range no distribution hands out
+/// Uids of the workers: one per link slot, from a range no distribution assigns
 /// (systemd.io/UIDS-GIDS: above the container ranges, below 2^31).
 inline constexpr std::uint32_t worker_uid_base = 1'880'000'000;
 
 /// The next one is tunorch-web's.
 inline constexpr std::uint32_t web_uid = worker_uid_base + link_slots;
 
-/// Ids of nexthops, from a range of our own: one a link slot, and two a peer for its group.
+/// Ids of nexthops, from a range of our own: one per link slot, and two per peer for its group.
 inline constexpr std::uint32_t nexthop_id_base = 1'160'000'000;
 inline constexpr std::uint32_t group_id_base = 1'161'000'000;
 

@@ -1,5 +1,5 @@
 // The pipeline of one apply: observe, plan, perform, verify; with undo where a step fails, and
-// rollback where nobody confirms. Knows neither netlink nor processes nor clients.
+// rollback if nobody confirms. Knows neither netlink nor processes nor clients.
 #pragma once
 
 #include <chrono>

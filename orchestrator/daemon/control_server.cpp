@@ -8,7 +8,6 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/write.hpp>
-#include <nlohmann/json.hpp>
 
 #include "orchestrator/config/reserved.hpp"
 #include "orchestrator/plan/desired.hpp"
@@ -64,20 +63,20 @@ void ControlConnection::read_request(OnRequest on_request) {
           const boost::system::error_code& error, std::size_t size) {
         self->deadline_.cancel();
         if (error == asio::error::not_found)
-          self->send(to_json(Failure{"cannot parse the request: it has more than " +
-                                     std::to_string(max_request) + " bytes"}));
+          self->answer(Failure{"cannot parse the request: it has more than " +
+                               std::to_string(max_request) + " bytes"});
         if (error) return;
         std::optional<DaemonRequest> request;
         try {
           request = parse_daemon_request(std::string_view(self->inbox_).substr(0, size));
-        } catch (const BadRequest& bad) {
-          self->send(to_json(Failure{bad.what()}));
+        } catch (const BadMessage& bad) {
+          self->answer(Failure{bad.what()});
         }
         if (request) on_request(*request, self);
       });
 }
 
-/// It is held by whoever tells it of things, and not by this.
+/// Its senders keep it alive, this does not.
 void ControlConnection::watch_for_end(std::function<void()> on_gone) {
   socket_.async_read_some(asio::buffer(scrap_),
                           [weak = weak_from_this(), on_gone = std::move(on_gone)](
@@ -90,14 +89,14 @@ void ControlConnection::watch_for_end(std::function<void()> on_gone) {
                           });
 }
 
-bool ControlConnection::send(const nlohmann::json& line) {
+bool ControlConnection::send(const std::string& line) {
   if (outbox_.size() > max_unsent) {
     boost::system::error_code ignored;
     socket_.close(ignored);
     gone_ = true;
   }
   if (gone_) return false;
-  outbox_ += line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  outbox_ += line + "\n";
   if (writing_.empty()) write();
   return true;
 }
@@ -152,7 +151,7 @@ void ControlServer::serve(stream_protocol::socket socket) {
         if (root || only_reads(request))
           handle(request, client);
         else
-          client->send(to_json(Failure{"not permitted: run it as root"}));
+          client->answer(Failure{"not permitted: run it as root"});
       });
 }
 

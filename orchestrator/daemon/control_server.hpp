@@ -9,7 +9,6 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "protocol/daemon.hpp"
@@ -23,7 +22,7 @@ inline constexpr std::size_t max_readers = 64;
 /// Time a client has to send its request.
 inline constexpr std::chrono::seconds request_limit{5};
 
-/// One connection, held by whoever still has something to answer; closed when the last lets go.
+/// One connection, kept by those that still have to answer; closed when the last releases it.
 class ControlConnection : public std::enable_shared_from_this<ControlConnection> {
  public:
   using Socket = boost::asio::local::stream_protocol::socket;
@@ -35,8 +34,9 @@ class ControlConnection : public std::enable_shared_from_this<ControlConnection>
       : socket_(std::move(socket)), deadline_(socket_.get_executor()), ticket_(std::move(ticket)) {}
 
   void read_request(OnRequest on_request);
-  /// Queued. False where the client is gone, which is no error.
-  bool send(const nlohmann::json& line);
+  /// Queues it. False if the client is gone, which is not an error.
+  bool send(const std::string& line);
+  bool answer(const DaemonAnswer& answer) { return send(to_line(answer)); }
   /// For followers: calls `on_gone` when the client disconnects; with nothing to send, nothing else
   /// would notice.
   void watch_for_end(std::function<void()> on_gone);

@@ -3,18 +3,17 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <system_error>
 
-#include "orchestrator/plan/carriage.hpp"
+#include "orchestrator/plan/multipath.hpp"
 #include "protocol/daemon.hpp"
 
 namespace tunorch {
 
 std::set<std::string> DrainWatch::peers_carried_by(const std::string& tunnel) const {
   std::set<std::string> peers;
-  for (const auto& [peer, tunnels] : carrying(node_.desired, node_.observed.carriage))
+  for (const auto& [peer, tunnels] : carrying(node_.desired, node_.observed.multipath))
     if (tunnels.contains(tunnel)) peers.insert(peer);
   return peers;
 }
@@ -23,7 +22,7 @@ void DrainWatch::begin(const std::string& tunnel, Time deadline) {
   if (!node_.desired.find_tunnel(tunnel))
     throw std::runtime_error("there is no tunnel '" + tunnel +
                              "' here: `tunorch status` names them");
-  for (const auto& [peer, tunnels] : carrying(node_.desired, node_.observed.carriage))
+  for (const auto& [peer, tunnels] : carrying(node_.desired, node_.observed.multipath))
     if (tunnels.contains(tunnel) && std::ranges::all_of(tunnels, [&](const std::string& other) {
           return other == tunnel || drains_.state(other) != Drain::none;
         }))
@@ -41,7 +40,7 @@ void DrainWatch::end(const std::string& tunnel) {
 void DrainWatch::follow(Time now) {
   const auto buckets_left = [this](const std::string& tunnel) {
     const DesiredTunnel* wanted = node_.desired.find_tunnel(tunnel);
-    return wanted ? machine_.buckets_of(*wanted, node_.observed.carriage) : 0;
+    return wanted ? machine_.buckets_of(*wanted, node_.observed.multipath) : 0;
   };
   std::vector<std::string> done;
   try {
@@ -56,7 +55,7 @@ void DrainWatch::follow(Time now) {
   std::erase_if(waiting_, [&](const Waiting& waiting) {
     const Drain state = drains_.state(waiting.tunnel);
     if (state == Drain::draining) return false;
-    waiting.send(to_json(DoneAnswer{state == Drain::done}));
+    waiting.send(DoneAnswer{state == Drain::done});
     return true;
   });
 }

@@ -4,7 +4,6 @@
 
 #include <chrono>
 #include <functional>
-#include <nlohmann/json_fwd.hpp>
 #include <set>
 #include <string>
 #include <vector>
@@ -13,6 +12,7 @@
 #include "orchestrator/daemon/machine.hpp"
 #include "orchestrator/health/drains.hpp"
 #include "orchestrator/telemetry/events.hpp"
+#include "protocol/daemon.hpp"
 
 namespace tunorch {
 
@@ -31,7 +31,7 @@ class DrainWatch {
   void begin(const std::string& tunnel, Time deadline);
   void end(const std::string& tunnel);
   /// The client gets one answer: done, or that the drain was called off.
-  void wait(const std::string& tunnel, std::function<void(const nlohmann::json&)> send) {
+  void wait(const std::string& tunnel, std::function<void(const DaemonAnswer&)> send) {
     waiting_.push_back({tunnel, std::move(send)});
   }
   /// Now and then: ends those that no bucket is left of, or whose deadline has passed.
@@ -42,7 +42,7 @@ class DrainWatch {
  private:
   struct Waiting {
     std::string tunnel;
-    std::function<void(const nlohmann::json&)> send;
+    std::function<void(const DaemonAnswer&)> send;
   };
 
   const NodeState& node_;

@@ -5,15 +5,13 @@
 
 #include <algorithm>
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <stdexcept>
 
-#include "orchestrator/plan/carriage.hpp"
+#include "orchestrator/plan/multipath.hpp"
 
 namespace tunorch {
 namespace {
 
-using nlohmann::json;
 using routing::FlowKey;
 
 Prefix address_of(const std::string& text, const char* what) {
@@ -37,12 +35,10 @@ std::string protocol_name(std::uint8_t number) {
   return number == 6 ? "tcp" : number == 17 ? "udp" : number == 1 ? "icmp" : std::to_string(number);
 }
 
-std::string flow_text(const json& flow) {
-  std::string text =
-      fmt::format("{} -> {}", flow.value("source", ""), flow.value("destination", ""));
-  if (const std::string protocol = flow.value("protocol", ""); !protocol.empty())
-    text += fmt::format(" {} {} -> {}", protocol, flow.value("source_port", 0),
-                        flow.value("destination_port", 0));
+std::string flow_text(const Flow& flow) {
+  std::string text = flow.source + " -> " + flow.destination;
+  if (!flow.protocol.empty())
+    text += fmt::format(" {} {} -> {}", flow.protocol, flow.source_port, flow.destination_port);
   return text;
 }
 
@@ -53,17 +49,13 @@ std::string printable(std::string text) {
   return text;
 }
 
-void add_way(std::string& text, const json& way) {
-  text += "  flow    " + flow_text(way.at("flow")) + "\n";
-  if (const std::string error = way.value("error", ""); !error.empty())
-    text += "  result  " + error + "\n";
-  if (const std::string route = way.value("route", ""); !route.empty())
-    text += "  route   " + route + "\n";
-  if (const std::string mechanism = way.value("mechanism", ""); !mechanism.empty())
-    text += "  group   " + mechanism + "\n";
-  const std::string tunnel = way.value("tunnel", "");
-  text +=
-      "  device  " + way.value("dev", "-") + (tunnel.empty() ? ", which is no tunnel" : "") + "\n";
+std::string way_text(const Way& way) {
+  std::string text = "  flow    " + flow_text(way.flow) + "\n";
+  if (way.error) text += "  result  " + *way.error + "\n";
+  if (way.route) text += "  route   " + *way.route + "\n";
+  if (way.mechanism) text += "  group   " + *way.mechanism + "\n";
+  return text + "  device  " + (way.dev.empty() ? "-" : way.dev) +
+         (way.tunnel.empty() ? ", which is no tunnel" : "") + "\n";
 }
 
 }  // namespace
@@ -87,18 +79,16 @@ FlowKey reversed(const FlowKey& flow) {
   return back;
 }
 
-json to_json(const FlowKey& flow) {
-  json text{{"source", flow.source.address_text()},
-            {"destination", flow.destination.address_text()}};
+Flow flow_of(const FlowKey& flow) {
+  Flow text{flow.source.address_text(), flow.destination.address_text()};
   if (flow.protocol == 0) return text;
-  text["protocol"] = protocol_name(flow.protocol);
-  text["source_port"] = flow.source_port;
-  text["destination_port"] = flow.destination_port;
+  text.protocol = protocol_name(flow.protocol);
+  text.source_port = flow.source_port;
+  text.destination_port = flow.destination_port;
   return text;
 }
 
-json explain(const FlowKey& flow, const Desired& desired, const Observed& observed,
-             Kernel& kernel) {
+Way explain(const FlowKey& flow, const Desired& desired, const Observed& observed, Kernel& kernel) {
   FlowKey key = flow;
   // With a source that is not on this host the packet only passes through: it comes in by where
   // its source is.
@@ -109,40 +99,33 @@ json explain(const FlowKey& flow, const Desired& desired, const Observed& observ
       std::ranges::none_of(observed.foreign_addresses, here))
     key.in_dev = kernel.netlink().decide(reversed(flow)).dev;
   const routing::Decision decision = kernel.netlink().decide(key);
-  json way{{"flow", to_json(flow)}, {"dev", decision.dev}, {"tunnel", ""}, {"peer", ""}};
-  if (decision.error != 0) way["error"] = std::strerror(decision.error);
-  if (decision.route) way["route"] = decision.route->text();
+  Way way;
+  way.flow = flow_of(flow);
+  way.dev = decision.dev;
+  if (decision.error != 0) way.error = std::strerror(decision.error);
+  if (decision.route) way.route = decision.route->text();
   if (!desired.find_tunnel(decision.dev)) return way;
-  way["tunnel"] = decision.dev;
+  way.tunnel = decision.dev;
   if (!decision.route) return way;
   for (const DesiredRoute& route : desired.routes) {
     if (route.dst != decision.route->dst || route.table != decision.route->table) continue;
     const DesiredGroup& group = *desired.find_group(route.peer);
-    way["peer"] = route.peer;
-    way["mechanism"] = mechanism_text(group, observed.abilities);
+    way.peer = route.peer;
+    way.mechanism = mechanism_text(group, observed.abilities);
   }
   return way;
 }
 
-std::string explanation(const json& ours, const json& peers) {
-  std::string text = "from here:\n";
-  add_way(text, ours);
-  const std::string tunnel = ours.value("tunnel", "");
-  if (tunnel.empty()) return text;
-  if (peers.is_null()) return text + "the peer did not tell how it answers\n";
-  text += "the way back, as " + ours.value("peer", "the peer") + " says:\n";
-  try {
-    std::string theirs;
-    add_way(theirs, peers);
-    text += printable(std::move(theirs));
-  } catch (const json::exception&) {
-    return text + "  nothing that can be read: its tunorch is of another version\n";
-  }
-  text +=
-      peers.value("tunnel", "") == tunnel
-          ? "both directions take " + tunnel + "\n"
-          : "the directions take different tunnels, which is as good: each end hashes by itself\n";
-  return text;
+std::string explanation_text(const Explanation& explanation) {
+  const auto& [ours, peers] = explanation;
+  std::string text = "from here:\n" + way_text(ours);
+  if (ours.tunnel.empty()) return text;
+  if (!peers) return text + "the peer did not tell how it answers\n";
+  text += "the way back, as " + (ours.peer.empty() ? "the peer" : ours.peer) + " says:\n" +
+          printable(way_text(*peers));
+  return text + (peers->tunnel == ours.tunnel ? "both directions take " + ours.tunnel + "\n"
+                                              : "the directions take different tunnels, which is "
+                                                "as good: each end hashes by itself\n");
 }
 
 }  // namespace tunorch

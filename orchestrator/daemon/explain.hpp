@@ -2,10 +2,8 @@
 // kernel and puts the answer into words; changes nothing.
 #pragma once
 
-#include <nlohmann/json_fwd.hpp>
-
 #include "orchestrator/kernel/kernel.hpp"
-#include "protocol/daemon.hpp"
+#include "protocol/explanation.hpp"
 
 namespace tunorch {
 
@@ -14,14 +12,14 @@ namespace tunorch {
 routing::FlowKey flow_of(const Flow& flow);
 /// The same flow as the one who answers sees it.
 routing::FlowKey reversed(const routing::FlowKey& flow);
-nlohmann::json to_json(const routing::FlowKey& flow);
+Flow flow_of(const routing::FlowKey& flow);
 
-/// {flow, route, mechanism, tunnel, dev, peer, error}: `tunnel` and `peer` are empty where it does
-/// not go into a bundle, `error` where it has a route.
-nlohmann::json explain(const routing::FlowKey& flow, const Desired& desired,
-                       const Observed& observed, Kernel& kernel);
+/// Which route and device this node's kernel takes for the flow, and which group and tunnel those
+/// are.
+Way explain(const routing::FlowKey& flow, const Desired& desired, const Observed& observed,
+            Kernel& kernel);
 
-/// For a terminal: our way, and the peer's way back (null: it did not answer).
-std::string explanation(const nlohmann::json& ours, const nlohmann::json& peers);
+/// For a terminal: our way, and the peer's way back.
+std::string explanation_text(const Explanation& explanation);
 
 }  // namespace tunorch

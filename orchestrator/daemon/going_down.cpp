@@ -10,7 +10,7 @@
 namespace tunorch {
 namespace {
 
-bool is_carriage(const Step& step) {
+bool is_multipath(const Step& step) {
   return std::holds_alternative<NexthopStep>(step) || std::holds_alternative<GroupStep>(step) ||
          std::holds_alternative<RouteStep>(step) || std::holds_alternative<RuleStep>(step);
 }
@@ -57,14 +57,14 @@ void Supervisor::take_down(Say say, std::function<void(std::vector<std::string>)
   Busy busy(busy_);
   // Workers end before their devices go, so that they can take leave of their peers.
   remove_now(true);
-  arm();
+  schedule_tick();
 }
 
 /// With `workers` what needs them and they themselves, else all that is left.
 void Supervisor::remove_now(bool workers) {
   for (const Step& step : make_plan(node_.desired, node_.observed, {}).steps) {
     const bool is_worker = std::holds_alternative<WorkerStep>(step);
-    if (workers ? !is_carriage(step) && !is_worker : is_worker) continue;
+    if (workers ? !is_multipath(step) && !is_worker : is_worker) continue;
     try {
       perform_and_record(machine_, step, node_.desired, node_.observed);
       down_->say(describe(step));

@@ -29,7 +29,7 @@ class KernelWatch {
   void look_after(std::chrono::milliseconds delay);
   /// A look begins now.
   void looked() { last_look_ = Clock::now(); }
-  /// Whether the last look was so long ago that changes without a message have to be looked for:
+  /// Whether it is time to observe the kernel again for changes without a message:
   /// settings that are written over send none.
   bool is_due(Clock::time_point now) const;
 

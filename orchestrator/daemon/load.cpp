@@ -46,12 +46,12 @@ void add_keys(const Cluster& cluster, const NodeKeys& keys, const Paths& paths,
 }  // namespace
 
 Desired load_without_keys(const FileText& file, const Paths& paths) {
-  return select_node(parse_cluster(file.text, file.name, file.base_dir), paths.node);
+  return desired_for(parse_cluster(file.text, file.name, file.base_dir), paths.node);
 }
 
 Desired load_with_keys(const FileText& file, const Paths& paths) {
   const Cluster cluster = parse_cluster(file.text, file.name, file.base_dir);
-  Desired desired = select_node(cluster, paths.node);
+  Desired desired = desired_for(cluster, paths.node);
   const NodeKeys keys = load_keys(cluster.pki_dir, paths.node);
   desired.certificate_ends = keys.ends;
   for (DesiredTunnel& tunnel : desired.tunnels) add_keys(cluster, keys, paths, tunnel);

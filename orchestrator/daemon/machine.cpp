@@ -71,9 +71,9 @@ void Machine::flush_carrier(const std::string& device) {
   }
 }
 
-unsigned Machine::buckets_of(const DesiredTunnel& tunnel, const Carriage& carriage) {
+unsigned Machine::buckets_of(const DesiredTunnel& tunnel, const Multipath& multipath) {
   unsigned buckets = 0;
-  for (const routing::NexthopGroup& group : carriage.groups) {
+  for (const routing::NexthopGroup& group : multipath.groups) {
     if (std::ranges::none_of(group.members,
                              [&](const auto& one) { return one.id == tunnel.nexthop_id; }))
       continue;

@@ -38,7 +38,7 @@ class Machine final : public Performer {
   /// second later (linkwatch, net/core/link_watch.c).
   void flush_carrier(const std::string& device);
   /// Buckets of resilient groups that still hold the tunnel. Throws std::system_error.
-  unsigned buckets_of(const DesiredTunnel& tunnel, const Carriage& carriage);
+  unsigned buckets_of(const DesiredTunnel& tunnel, const Multipath& multipath);
   /// Nothing is left to put back.
   void discard_journal() { journal_.discard(); }
 

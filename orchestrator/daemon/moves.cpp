@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "orchestrator/plan/carriage.hpp"
+#include "orchestrator/plan/multipath.hpp"
 
 namespace tunorch {
 namespace {
@@ -42,9 +42,9 @@ void Moves::report_healed(const std::vector<Step>& steps, Duration took) {
   for (const Step& step : steps) events_.add({"healed", "", "", describe(step), took.count()});
 }
 
-void Moves::report(const Desired& desired, const Carriage& carriage, const TunnelSet& tunnels,
+void Moves::report(const Desired& desired, const Multipath& multipath, const TunnelSet& tunnels,
                    const Drains& drains, Duration took) {
-  PeersOf now = carrying(desired, carriage);
+  PeersOf now = carrying(desired, multipath);
   const PeersOf out = difference(carried_, now), in = difference(now, carried_);
   carried_ = std::move(now);
   const auto add = [&](const char* kind, const PeersOf& moves) {
@@ -59,7 +59,7 @@ void Moves::report(const Desired& desired, const Carriage& carriage, const Tunne
   };
   for (const auto& [tunnel, peers] : out)
     if (const TunnelWorker* worker = tunnels.find(tunnel))
-      tally_.failover(
+      counters_.failover(
           drains.state(tunnel) != Drain::none ? Outage::drain : worker->outage(*peers.begin()),
           took.count() / 1000);
   add("tunnel_out", out);

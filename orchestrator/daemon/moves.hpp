@@ -12,8 +12,8 @@
 #include "orchestrator/daemon/tunnel_set.hpp"
 #include "orchestrator/plan/observed.hpp"
 #include "orchestrator/plan/step.hpp"
+#include "orchestrator/telemetry/counters.hpp"
 #include "orchestrator/telemetry/events.hpp"
-#include "orchestrator/telemetry/tally.hpp"
 
 namespace tunorch {
 
@@ -25,17 +25,17 @@ class Moves {
  public:
   using Duration = std::chrono::duration<double, std::milli>;
 
-  Moves(EventLog& events, Tally& tally) : events_(events), tally_(tally) {}
+  Moves(EventLog& events, NodeCounters& counters) : events_(events), counters_(counters) {}
 
   /// After a tick changed what carries; `took`: from its cause on.
-  void report(const Desired& desired, const Carriage& carriage, const TunnelSet& tunnels,
+  void report(const Desired& desired, const Multipath& multipath, const TunnelSet& tunnels,
               const Drains& drains, Duration took);
   /// After steps that put back what another program had changed.
   void report_healed(const std::vector<Step>& steps, Duration took);
 
  private:
   EventLog& events_;
-  Tally& tally_;
+  NodeCounters& counters_;
   std::map<std::string, std::set<std::string>> carried_;  // by peer, as of the last report
 };
 

@@ -7,24 +7,25 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 #include "orchestrator/daemon/tunnel_set.hpp"
+#include "protocol/explanation.hpp"
 #include "routing/decision.hpp"
 
 namespace tunorch {
 
 class PeerQuestions {
  public:
-  using Explain = std::function<nlohmann::json(const routing::FlowKey&)>;
-  using Send = std::function<void(const nlohmann::json&)>;
+  using Explain = std::function<Way(const routing::FlowKey&)>;
+  using Send = std::function<void(const Explanation&)>;
 
   PeerQuestions(boost::asio::io_context& io, const TunnelSet& tunnels, Explain explain)
       : io_(io), tunnels_(tunnels), explain_(std::move(explain)) {}
 
   /// Explains the flow here, and asks the peer behind it how it goes back there. `send` gets
-  /// {"ours", "peers"} once; "peers" is null if the peer does not answer within a second.
+  /// both once; the peer's is missing if it does not answer within a second.
   void ask(const routing::FlowKey& flow, Send send);
   /// A peer's question or answer. It may be of another version, or worse: what cannot be parsed is
   /// ignored.
@@ -33,12 +34,12 @@ class PeerQuestions {
  private:
   struct Question {
     Send send;
-    nlohmann::json ours;
+    Way ours;
     std::unique_ptr<boost::asio::steady_timer> timer;
   };
   /// By any tunnel with a session to it; false if there is none.
-  bool tell(const std::string& peer, const nlohmann::json& note);
-  void answer(std::uint64_t number, const nlohmann::json& theirs);
+  bool tell(const std::string& peer, const PeerNote& note);
+  void answer(std::uint64_t number, const std::optional<Way>& theirs);
 
   boost::asio::io_context& io_;
   const TunnelSet& tunnels_;

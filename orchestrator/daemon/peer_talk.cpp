@@ -2,8 +2,6 @@
 
 #include <time.h>
 
-#include <nlohmann/json.hpp>
-
 namespace tunorch {
 namespace {
 
@@ -16,9 +14,9 @@ std::uint64_t boottime_ns() {
 }
 
 /// Of each tunnel we know anything about.
-std::vector<worker::TunnelState> states_for(const DesiredGroup& group, const Workers& workers,
-                                            const Drains& drains) {
-  std::vector<worker::TunnelState> states;
+PeerTalk::States states_for(const DesiredGroup& group, const Workers& workers,
+                            const Drains& drains) {
+  PeerTalk::States states;
   for (const DesiredMember& member : group.members) {
     const auto found = workers.find(member.tunnel);
     if (found == workers.end()) continue;
@@ -41,10 +39,9 @@ PeerTalk::PeerTalk()
 
 void PeerTalk::tell(const Desired& desired, const Workers& workers, const Drains& drains) {
   // One bundle's peers mostly are to hear the same: they share a request.
-  std::map<std::pair<std::string, std::string>, worker::Request> requests;  // by tunnel, states
+  std::map<std::pair<std::string, States>, worker::Request> requests;  // by tunnel
   for (const DesiredGroup& group : desired.groups) {
-    auto states = states_for(group, workers, drains);
-    Said saying{nlohmann::json(states).dump(), {}};
+    Said saying{states_for(group, workers, drains), {}};
     for (const DesiredMember& member : group.members)
       if (const auto found = workers.find(member.tunnel);
           found != workers.end() && found->second->sessions().contains(group.peer))
@@ -54,7 +51,7 @@ void PeerTalk::tell(const Desired& desired, const Workers& workers, const Drains
     for (const std::string& tunnel : saying.by) {
       worker::Request& request = requests[{tunnel, saying.states}];
       request.to.push_back(group.peer);
-      request.word.states = states;
+      request.word.states = saying.states;
     }
     said = std::move(saying);
   }

@@ -15,9 +15,11 @@ namespace tunorch {
 
 class PeerTalk {
  public:
+  using States = std::vector<worker::TunnelState>;
+
   PeerTalk();
 
-  /// Tells each peer what changed since it was last told, by every tunnel with a session to it: one
+  /// Sends each peer what changed since the last time, by every tunnel with a session to it: one
   /// of them may be the one that has just died.
   void tell(const Desired& desired, const Workers& workers, const Drains& drains);
   /// Says it all again at the next tell().
@@ -28,7 +30,7 @@ class PeerTalk {
 
  private:
   struct Said {
-    std::string states;
+    States states;
     std::set<std::string> by;  // tunnels
 
     bool operator==(const Said&) const = default;

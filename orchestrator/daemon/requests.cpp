@@ -1,6 +1,5 @@
 // What clients ask of a running daemon, and the answers.
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "orchestrator/config/problem.hpp"
 #include "orchestrator/daemon/explain.hpp"
@@ -11,7 +10,6 @@
 namespace tunorch {
 namespace {
 
-using nlohmann::json;
 using std::chrono::milliseconds;
 
 std::string names_of(const std::vector<DesiredTunnel>& tunnels) {
@@ -33,31 +31,30 @@ void Supervisor::handle(const DaemonRequest& request, const Client& client) {
     failure = {error.what(), false, false};
   }
   failure.idle = !node_.applied;
-  client->send(to_json(failure));
+  client->answer(failure);
 }
 
 // ---- apply, and the clients that wait for its end ----
 
 void Supervisor::answer(const PlanRequest& request, const Client& client) {
-  const Desired wanted = load(request.file);
+  const Desired wanted = load(request);
   use_protocol(wanted.protocol);
-  client->send(to_json(plan_report(wanted, machine_.observe(wanted), health())));
+  client->answer(plan_report(wanted, machine_.observe(wanted), health()));
 }
 
 void Supervisor::answer(const ApplyRequest& request, const Client& client) {
-  const Applied applied = applier_.next(request.file, milliseconds(request.confirm_ms),
-                                        std::chrono::system_clock::now());
-  const Desired wanted = load(request.file);
-  WaitingApply waiting{[client](const json& line) { client->send(line); },
+  const Applied applied =
+      applier_.next(request, milliseconds(request.confirm_ms), std::chrono::system_clock::now());
+  const Desired wanted = load(request);
+  WaitingApply waiting{[client](const DaemonAnswer& answer) { client->answer(answer); },
                        Clock::now() + milliseconds(request.timeout_ms), request.wait_peers};
   for (const auto& [tunnel, one] : machine_.tunnels().all())
     for (const auto& [peer, session] : one->sessions()) waiting.lived.insert({tunnel, peer});
   try {
-    apply(applied, wanted,
-          [&](const std::string& step) { client->send(to_json(StepAnswer{step})); });
-    tally_.applied(true);
+    apply(applied, wanted, [&](const std::string& step) { client->answer(StepAnswer{step}); });
+    counters_.applied(true);
   } catch (...) {
-    tally_.applied(false);
+    counters_.applied(false);
     throw;
   }
   await_confirmation();
@@ -88,18 +85,18 @@ void Supervisor::answer(const ConfirmRequest&, const Client& client) {
   applier_.confirm();
   confirm_timer_.cancel();
   events_.add({"confirmed", "", "", "cluster " + node_.desired.cluster});
-  client->send(to_json(DoneAnswer{}));
+  client->answer(DoneAnswer{});
 }
 
 void Supervisor::answer(const RevertRequest&, const Client& client) {
   revert("asked for");
-  client->send(to_json(DoneAnswer{}));
+  client->answer(DoneAnswer{});
 }
 
 void Supervisor::answer(const DownRequest&, const Client& client) {
-  take_down([client](const std::string& step) { client->send(to_json(StepAnswer{step})); },
+  take_down([client](const std::string& step) { client->answer(StepAnswer{step}); },
             [client, node = host_.paths.node](const std::vector<std::string>& problems) {
-              client->send(to_json(DownDone{problems.empty(), problems, node}));
+              client->answer(DownDone{problems.empty(), problems, node});
             });
 }
 
@@ -112,20 +109,21 @@ void Supervisor::answer(const StatusRequest& request, const Client& client) {
     tunnel_of[tunnel.nexthop_id] = tunnel.name;
   if (node_.observed.abilities.counters)
     for (const DesiredGroup& group : node_.desired.groups)
-      for (const routing::NexthopGroup& now : node_.observed.carriage.groups)
+      for (const routing::NexthopGroup& now : node_.observed.multipath.groups)
         if (now.id == group.id || now.id == group.id + 1)
           for (const auto& [id, count] : machine_.kernel().netlink().group_packets(now.id))
             packets[group.peer][tunnel_of[id]] = count;
-  client->send(make_status({node_.desired, node_.observed, host_.paths.node,
-                            machine_.tunnels().all(), drains_.drains(), std::move(packets),
-                            load_problem_, node_.conflicts, events_.counts(), tally_,
-                            machine_.web().status(), request.histograms, started_}));
+  client->send(to_line(make_status({node_.desired, node_.observed, host_.paths.node,
+                                    machine_.tunnels().all(), drains_.drains(), std::move(packets),
+                                    load_problem_, node_.conflicts, events_.counts(), counters_,
+                                    machine_.web().status(), request.histograms, started_})));
 }
 
 void Supervisor::answer(const EventsRequest& request, const Client& client) {
-  for (const json& event : events_.recent()) client->send(event);
+  for (const Event& event : events_.recent()) client->send(to_line(event));
   if (!request.follow) return;
-  const auto number = events_.follow([client](const json& event) { return client->send(event); });
+  const auto number =
+      events_.follow([client](const Event& event) { return client->send(to_line(event)); });
   client->watch_for_end([this, number] { events_.unfollow(number); });
 }
 
@@ -134,21 +132,21 @@ void Supervisor::answer(const LogsRequest& request, const Client& client) {
   if (!tunnel.empty() && !node_.desired.find_tunnel(tunnel))
     throw std::runtime_error("there is no tunnel '" + tunnel +
                              "' here: " + names_of(node_.desired.tunnels));
-  for (const LogLine& line : log_.last(tunnel, request.lines)) client->send(to_json(line));
+  for (const LogLine& line : log_.last(tunnel, request.lines)) client->send(to_line(line));
   if (!request.follow) {
-    client->send(to_json(DoneAnswer{}));
+    client->answer(DoneAnswer{});
     return;
   }
   const auto number =
-      log_.follow(tunnel, [client](const LogLine& line) { return client->send(to_json(line)); });
+      log_.follow(tunnel, [client](const LogLine& line) { return client->send(to_line(line)); });
   client->watch_for_end([this, number] { log_.unfollow(number); });
 }
 
 /// Our kernel is asked at once; the peer's daemon, in-band, how its kernel would answer.
 void Supervisor::answer(const ExplainRequest& request, const Client& client) {
-  const routing::FlowKey flow = flow_of(request.flow);
+  const routing::FlowKey flow = flow_of(request);
   questions_.ask(request.in ? reversed(flow) : flow,
-                 [client](const json& line) { client->send(line); });
+                 [client](const Explanation& both) { client->send(to_line(both)); });
 }
 
 // ---- drains, restarts, failback ----
@@ -157,7 +155,7 @@ void Supervisor::answer(const DrainRequest& request, const Client& client) {
   drains_.begin(request.tunnel, Clock::now() + milliseconds(request.deadline_ms));
   events_.add({"draining", request.tunnel, "",
                "deadline in " + std::to_string(request.deadline_ms) + " ms"});
-  drains_.wait(request.tunnel, [client](const json& line) { client->send(line); });
+  drains_.wait(request.tunnel, [client](const DaemonAnswer& answer) { client->answer(answer); });
 }
 
 void Supervisor::answer(const UndrainRequest& request, const Client& client) {
@@ -165,7 +163,7 @@ void Supervisor::answer(const UndrainRequest& request, const Client& client) {
     throw std::runtime_error("tunnel '" + request.tunnel + "' is not drained");
   drains_.end(request.tunnel);
   events_.add({"undrained", request.tunnel, "", ""});
-  client->send(to_json(DoneAnswer{}));
+  client->answer(DoneAnswer{});
 }
 
 void Supervisor::answer(const RestartRequest& request, const Client& client) {
@@ -179,9 +177,9 @@ void Supervisor::answer(const RestartRequest& request, const Client& client) {
   if (request.rolling || !request.tunnel.empty())
     return restart_.begin(
         std::move(tunnels), milliseconds(request.deadline_ms),
-        [client](const json& line) { client->send(line); }, Clock::now());
+        [client](const DaemonAnswer& answer) { client->answer(answer); }, Clock::now());
   for (const std::string& one : tunnels) machine_.tunnels().find(one)->stop();
-  client->send(to_json(DoneAnswer{}));
+  client->answer(DoneAnswer{});
 }
 
 void Supervisor::answer(const FailbackRequest& request, const Client& client) {
@@ -195,7 +193,7 @@ void Supervisor::answer(const FailbackRequest& request, const Client& client) {
       path.fail_back(Clock::now());
   events_.add({"failback", "", "", "asked for, bundle " + request.bundle});
   tick();
-  client->send(to_json(DoneAnswer{}));
+  client->answer(DoneAnswer{});
 }
 
 }  // namespace tunorch

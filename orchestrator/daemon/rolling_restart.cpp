@@ -1,7 +1,6 @@
 #include "orchestrator/daemon/rolling_restart.hpp"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "protocol/daemon.hpp"
 
@@ -15,7 +14,7 @@ constexpr std::chrono::seconds return_limit{30};
 
 void RollingRestart::begin(std::vector<std::string> tunnels,
                            std::chrono::milliseconds drain_deadline,
-                           std::function<void(const nlohmann::json&)> send, Time now) {
+                           std::function<void(const DaemonAnswer&)> send, Time now) {
   left_ = std::move(tunnels);
   drain_deadline_ = drain_deadline;
   send_ = std::move(send);
@@ -24,7 +23,7 @@ void RollingRestart::begin(std::vector<std::string> tunnels,
 
 void RollingRestart::begin_next(Time now) {
   const std::string& tunnel = left_.front();
-  send_(to_json(StepAnswer{"draining " + tunnel}));
+  send_(StepAnswer{"draining " + tunnel});
   peers_ = drains_.peers_carried_by(tunnel);
   enter(Phase::draining, now);
   try {
@@ -40,7 +39,7 @@ void RollingRestart::enter(Phase phase, Time now) {
 }
 
 void RollingRestart::fail(const std::string& error) {
-  send_(to_json(Failure{error, false, false}));
+  send_(Failure{error, false, false});
   left_.clear();
   send_ = nullptr;
 }
@@ -51,7 +50,7 @@ void RollingRestart::go_on(Time now) {
   switch (phase_) {
     case Phase::draining:
       if (drains_.drains().state(tunnel) != Drain::done) return;
-      send_(to_json(StepAnswer{"restarting the worker of " + tunnel}));
+      send_(StepAnswer{"restarting the worker of " + tunnel});
       enter(Phase::stopping, now);
       return tunnels_.find(tunnel)->stop();
     case Phase::stopping:
@@ -60,10 +59,10 @@ void RollingRestart::go_on(Time now) {
       return drains_.end(tunnel);
     case Phase::returning:
       if (!std::ranges::includes(drains_.peers_carried_by(tunnel), peers_)) break;
-      send_(to_json(StepAnswer{tunnel + " carries again"}));
+      send_(StepAnswer{tunnel + " carries again"});
       left_.erase(left_.begin());
       if (!left_.empty()) return begin_next(now);
-      send_(to_json(DoneAnswer{}));
+      send_(DoneAnswer{});
       send_ = nullptr;
       return;
   }

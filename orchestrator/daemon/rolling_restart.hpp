@@ -4,13 +4,13 @@
 
 #include <chrono>
 #include <functional>
-#include <nlohmann/json_fwd.hpp>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "orchestrator/daemon/drain_watch.hpp"
 #include "orchestrator/daemon/tunnel_set.hpp"
+#include "protocol/daemon.hpp"
 
 namespace tunorch {
 
@@ -23,8 +23,8 @@ class RollingRestart {
   bool under_way() const { return !left_.empty(); }
   /// `send` gets steps, and at the end that it is done or what failed.
   void begin(std::vector<std::string> tunnels, std::chrono::milliseconds drain_deadline,
-             std::function<void(const nlohmann::json&)> send, Time now);
-  /// Now and then: goes on where what it waits for has happened.
+             std::function<void(const DaemonAnswer&)> send, Time now);
+  /// Call it on every tick: takes the next step if what it waits for has happened.
   void go_on(Time now);
 
  private:
@@ -40,7 +40,7 @@ class RollingRestart {
   TunnelSet& tunnels_;
   std::vector<std::string> left_;  // the first one is under way
   std::chrono::milliseconds drain_deadline_{};
-  std::function<void(const nlohmann::json&)> send_;
+  std::function<void(const DaemonAnswer&)> send_;
   Phase phase_ = Phase::draining;
   std::set<std::string> peers_;  // the first one carried to before
   Time since_{};

@@ -1,22 +1,20 @@
-// What scripts are shown: `status --json` and the plan's report. Only forms words from data; keys
-// once published are kept.
+// Makes the status, and the report of a plan, of what the daemon has. Changes nothing.
 #pragma once
 
 #include <map>
 #include <memory>
-#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 
 #include "orchestrator/health/drains.hpp"
 #include "orchestrator/plan/plan.hpp"
 #include "orchestrator/tunnels/tunnel_worker.hpp"
-#include "protocol/daemon.hpp"
+#include "protocol/status.hpp"
 
 namespace tunorch {
 
 /// What a status is made of.
-struct Standing {
+struct StatusInputs {
   const Desired& desired;
   const Observed& observed;
   const std::string& node;
@@ -28,13 +26,13 @@ struct Standing {
   const std::string& problem;                 // why what was applied is not in force; empty: it is
   const std::vector<std::string>& conflicts;  // what is in the way of parts of it
   const std::map<std::string, std::uint64_t>& events;  // how many of each kind there were
-  const Tally& tally;
+  const NodeCounters& counters;
   std::optional<PageState> web;  // nothing: the file asks for none
   bool histograms;               // of round trips too: most of the text where there are many peers
   const std::string& started;    // when the daemon was
 };
 
-nlohmann::json make_status(const Standing& standing);
+Status make_status(const StatusInputs& standing);
 
 PlanReport plan_report(const Desired& desired, const Observed& observed, const HealthTable& health);
 

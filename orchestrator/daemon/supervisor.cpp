@@ -37,12 +37,12 @@ Supervisor::Supervisor(boost::asio::io_context& io, Paths paths,
       applier_(node_, machine_, *this, host_.paths),
       drains_(node_, machine_, events_, [this] { tick(); }),
       restart_(drains_, machine_.tunnels()),
-      kernel_watch_(io, [this] { look(); }),
+      kernel_watch_(io, [this] { observe(); }),
       questions_(io, machine_.tunnels(),
                  [this](const routing::FlowKey& flow) {
                    return explain(flow, node_.desired, node_.observed, machine_.kernel());
                  }),
-      moves_(events_, tally_),
+      moves_(events_, counters_),
       wait_timer_(io),
       confirm_timer_(io) {
   machine_.on_step = [this] {
@@ -143,7 +143,7 @@ void Supervisor::apply(const Applied& applied, const Desired& wanted, const Say&
     try {
       applier_.apply(applied, wanted, say);
     } catch (const std::exception&) {
-      arm();  // what was undone may have to be followed
+      schedule_tick();  // what was undone may have to be followed
       throw;
     }
   }
@@ -167,7 +167,7 @@ void Supervisor::await_confirmation() {
   });
 }
 
-/// A client asked for it; or nobody confirmed in time, perhaps because this host is out of reach.
+/// On a client's request, or because nobody confirmed in time (this host may be unreachable).
 void Supervisor::revert(const std::string& cause) {
   const auto before = applier_.rollback_target();
   confirm_timer_.cancel();
@@ -190,13 +190,13 @@ void Supervisor::changed(TunnelWorker& worker) {
   if (!worker.lifecycle().alive() && !down_)
     tick();
   else
-    arm();
+    schedule_tick();
 }
 
-void Supervisor::arm() {
-  if (std::exchange(armed_, true)) return;
+void Supervisor::schedule_tick() {
+  if (std::exchange(tick_scheduled_, true)) return;
   boost::asio::post(io_, [this] {
-    armed_ = false;
+    tick_scheduled_ = false;
     tick();
   });
 }
@@ -243,7 +243,7 @@ void Supervisor::check() {
   restart_.go_on(now);
   if (serving() && kernel_watch_.is_due(now)) {
     talk_.forget();
-    look();
+    observe();
   }
   if (state_ == DaemonState::blocked && now - last_load_ > load_interval) load_again();
   if (is_over()) return;  // what was checked may have been the last of a `down`
@@ -253,7 +253,7 @@ void Supervisor::check() {
   });
 }
 
-void Supervisor::look() {
+void Supervisor::observe() {
   if (!serving()) return;
   kernel_watch_.looked();
   try {
@@ -262,7 +262,7 @@ void Supervisor::look() {
     spdlog::warn("cannot read the kernel's state, trying again: {}", error.what());
     return kernel_watch_.look_after(look_after_failure);
   }
-  looked_ = true;
+  fresh_ = true;
   tick();
 }
 
@@ -271,18 +271,18 @@ void Supervisor::look() {
 /// Everything that happens ends here. Routes first: they are what traffic waits for. The observed
 /// state is kept up to date by record(), so this costs no look at the kernel.
 void Supervisor::tick() {
-  if (busy_) return arm();
+  if (busy_) return schedule_tick();
   if (state_ == DaemonState::going_down && !machine_.tunnels().any_alive()) return finish_down();
   if (!serving()) return;
   {
     Busy busy(busy_);
-    // One that fails must not keep the next from being done: what mend() makes may be what the
+    // One that fails must not keep the next from being done: what repair() makes may be what the
     // routes lack.
-    attempt([this] { change_carriage(); });
+    attempt([this] { change_multipath(); });
     attempt([this] { talk_.tell(node_.desired, machine_.tunnels().all(), drains_.drains()); });
-    attempt([this] { mend(); });
+    attempt([this] { repair(); });
     changed_at_.reset();
-    looked_ = false;
+    fresh_ = false;
   }
   answer_waiting();
 }
@@ -296,7 +296,7 @@ void Supervisor::attempt(const std::function<void()>& part) {
   }
 }
 
-void Supervisor::change_carriage() {
+void Supervisor::change_multipath() {
   const auto since = changed_at_.value_or(Clock::now());
   // A worker raises its carrier itself, and a nexthop needs it.
   for (routing::Link& link : node_.observed.links)
@@ -304,18 +304,18 @@ void Supervisor::change_carriage() {
       if (const TunnelWorker* worker = machine_.tunnels().find(link.name);
           worker && !worker->sessions().empty())
         link.carrier = machine_.kernel().netlink().carrier(link.name);
-  const std::vector<Step> steps = make_carriage_plan(node_.desired, node_.observed, health());
+  const std::vector<Step> steps = make_multipath_plan(node_.desired, node_.observed, health());
   for (const Step& step : steps) perform_and_record(machine_, step, node_.desired, node_.observed);
   if (steps.empty()) return;
   const Moves::Duration took = Clock::now() - since;
-  if (looked_)  // another program had changed it
+  if (fresh_)  // another program had changed it
     moves_.report_healed(steps, took);
   else
-    moves_.report(node_.desired, node_.observed.carriage, machine_.tunnels(), drains_.drains(),
+    moves_.report(node_.desired, node_.observed.multipath, machine_.tunnels(), drains_.drains(),
                   took);
 }
 
-void Supervisor::mend() {
+void Supervisor::repair() {
   machine_.note_processes(node_.observed);
   const Plan plan = make_plan(node_.desired, node_.observed, health());
   report_neighbours(node_, plan, events_);

@@ -89,13 +89,13 @@ class Supervisor final : public TunnelWorker::Owner, public Applier::Host {
   void use_protocol(std::uint8_t protocol);
   void cannot_load(const std::string& why);
   void load_again();
-  void arm();
+  void schedule_tick();
   void tick();
   void attempt(const std::function<void()>& part);
-  void change_carriage();
-  void mend();
+  void change_multipath();
+  void repair();
   void check();
-  void look();
+  void observe();
 
   // going_down.cpp
   void open_leftovers();
@@ -107,7 +107,7 @@ class Supervisor final : public TunnelWorker::Owner, public Applier::Host {
   const std::string started_ = utc_now();
   LogRing& log_;
   EventLog events_;
-  Tally tally_;
+  NodeCounters counters_;
   WorkerHost host_;
   Machine machine_;
   NodeState node_;
@@ -126,9 +126,9 @@ class Supervisor final : public TunnelWorker::Owner, public Applier::Host {
 
   // From what happened to the tick.
   std::optional<Clock::time_point> changed_at_;  // the first change that no tick followed yet
-  bool armed_ = false;
-  bool looked_ = false;  // the next tick follows a fresh look at the kernel
-  bool busy_ = false;    // in apply or a tick: changes join it instead of starting another
+  bool tick_scheduled_ = false;
+  bool fresh_ = false;  // the next tick follows a fresh look at the kernel
+  bool busy_ = false;   // in apply or a tick: changes join it instead of starting another
   Clock::time_point last_check_{};
   boost::asio::steady_timer check_timer_;
 

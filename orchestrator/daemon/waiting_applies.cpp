@@ -1,7 +1,6 @@
 #include "orchestrator/daemon/waiting_applies.hpp"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "orchestrator/daemon/tunnel_set.hpp"
 
@@ -35,13 +34,13 @@ void WaitingApplies::answer(
     const std::vector<std::string> left = missing(waiting);
     if (!left.empty() && now < waiting.deadline) {
       if (std::exchange(waiting.sent, left.size()) != left.size())
-        waiting.send(to_json(WaitingAnswer{static_cast<std::uint32_t>(left.size()), left.front()}));
+        waiting.send(WaitingAnswer{static_cast<std::uint32_t>(left.size()), left.front()});
       return false;
     }
     ApplyDone answer = done;
     answer.done = left.empty();
     answer.missing = left;
-    waiting.send(to_json(answer));
+    waiting.send(answer);
     return true;
   });
 }
@@ -52,7 +51,7 @@ std::optional<WaitingApplies::Time> WaitingApplies::next() const {
 }
 
 void WaitingApplies::fail(const std::string& error) {
-  for (const WaitingApply& waiting : waiting_) waiting.send(to_json(Failure{error, false, false}));
+  for (const WaitingApply& waiting : waiting_) waiting.send(Failure{error, false, false});
   waiting_.clear();
 }
 

@@ -4,7 +4,6 @@
 
 #include <chrono>
 #include <functional>
-#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <set>
 #include <string>
@@ -16,7 +15,7 @@
 namespace tunorch {
 
 struct WaitingApply {
-  std::function<void(const nlohmann::json&)> send;
+  std::function<void(const DaemonAnswer&)> send;
   std::chrono::steady_clock::time_point deadline;
   bool wait_peers = false;
   std::set<std::pair<std::string, std::string>> lived = {};  // tunnel, peer: must live again

@@ -16,7 +16,7 @@
 
 namespace tunorch {
 
-/// Where one that runs listens, whoever started it.
+/// Address a running one listens on, even if an earlier daemon started it.
 std::optional<SocketAddress> running_page(const Paths& paths);
 
 class WebProcess {

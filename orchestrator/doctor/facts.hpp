@@ -47,7 +47,7 @@ struct SettingFacts {
 };
 
 struct LimitFacts {
-  std::uint64_t files = 0;          // RLIMIT_NOFILE, soft: nobody raises it
+  std::uint64_t files = 0;          // RLIMIT_NOFILE, soft; nothing raises it
   std::uint64_t memlock_bytes = 0;  // RLIMIT_MEMLOCK
   std::uint64_t processes = 0;  // the least of RLIMIT_NPROC, pid_max, threads-max, cgroup pids.max
   std::uint64_t memory_bytes = 0;                        // MemAvailable

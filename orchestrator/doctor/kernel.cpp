@@ -92,7 +92,7 @@ void judge_ipv6(const Examined& examined, Findings& findings) {
     findings.push_back(finding);
     return;
   }
-  // Devices of ours are switched on by the program itself; inner addresses live on lo.
+  // tunorch enables IPv6 on its own devices itself; inner addresses live on lo.
   std::vector<std::string> off;
   for (const char* device : {"all", "default", "lo"})
     if (const auto found = kernel.ipv6_disabled.find(device);
@@ -168,7 +168,7 @@ void judge_bbr(const Examined& examined, Findings& findings) {
   findings.push_back(finding);
 }
 
-/// What the program sets itself is told, and is no finding where it can.
+/// Settings that tunorch sets itself: a note, and a finding only if it cannot.
 void judge_written(const Examined& examined, Findings& findings) {
   std::size_t theirs = 0;
   for (const DesiredSysctl& wanted : examined.desired->sysctls) {

@@ -164,7 +164,7 @@ void judge_keys(const Examined& examined, Findings& findings) {
   const bool told =
       std::any_of(findings.begin() + static_cast<std::ptrdiff_t>(before), findings.end(),
                   [](const Finding& finding) { return finding.severity == Severity::error; });
-  // What it says of a mode or a date has been told with more words.
+  // Modes and dates have been reported already, in more detail.
   if (const std::string& problem = examined.host.keys.problem; !problem.empty() && !told) {
     findings.push_back(refused_keys(examined, problem));
   } else if (problem.empty() && !examined.host.keys.files.empty()) {

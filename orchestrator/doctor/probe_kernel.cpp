@@ -1,4 +1,4 @@
-// Tries the kernel, in a network namespace that nobody sees.
+// Tries what the kernel can do, in a network namespace of its own.
 //
 //   +------------- namespace of the child -------------+
 //   |  lo   probe-0   probe-1: TUNs with no one at the  |

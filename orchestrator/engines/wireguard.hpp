@@ -15,7 +15,7 @@ namespace tunorch {
 const ForeignEngine& wireguard_engine();
 
 /// What the control socket is told first makes it forget all sessions too: told again, it shakes
-/// hands anew.
+/// hands again.
 Launch wireguard_launch(const DesiredTunnel& tunnel, const WireGuardKeys& keys);
 
 struct WireGuardPeer {

@@ -15,7 +15,7 @@ constexpr milliseconds first_hold{1000};
 /// So many packets between two heartbeats may be our own and the peer's probes: they are no
 /// traffic, and prove nothing about it.
 constexpr std::uint64_t probe_packets = 4;
-/// A slow start goes in so many equal steps: each rewrites the group.
+/// Steps of a slow start; each rewrites the group.
 constexpr int slow_start_steps = 4;
 
 }  // namespace

@@ -34,7 +34,7 @@ class PathHealth {
 
   /// A session lives; `start` is what it is taken for until PINGs tell.
   void session_up(Health start, time_point now);
-  /// `asked`: it ends because we want it to, which is no flap.
+  /// `asked`: it ends on request, which does not count as a flap.
   void session_down(bool asked, time_point now);
   /// Nothing is known: it was adopted. Routes stay as they are.
   void forget();
@@ -62,10 +62,10 @@ class PathHealth {
   void refresh(time_point now);
 
   TunnelHealth health() const { return health_; }
-  /// Our own verdict, which the peer is told: without the peer's word, or each would wait for the
+  /// Our own verdict, which the peer gets: without the peer's own, or each would wait for the
   /// other.
   bool own_verdict() const;
-  /// Nothing is known that could be told.
+  /// There is nothing to tell the peer yet.
   bool undecided() const;
   /// It is not our end that finds the path bad: the session is gone, or the peer's word is.
   bool blames_peer() const { return !connected_ || told_down_; }

@@ -100,14 +100,14 @@ Observed Kernel::observe(const Desired& desired) {
   };
   for (Route& route : netlink_.routes(every_table)) {
     if (route.protocol == protocol_)
-      observed.carriage.routes.push_back(std::move(route));
+      observed.multipath.routes.push_back(std::move(route));
     else if (wanted.contains(route.dst) || own.contains(route.table) || is_example(route))
       observed.foreign_routes.push_back(std::move(route));
   }
-  observed.carriage.rules = netlink_.rules();
+  observed.multipath.rules = netlink_.rules();
   if (abilities_.resilient) {
-    observed.carriage.nexthops = netlink_.nexthops();
-    observed.carriage.groups = netlink_.nexthop_groups();
+    observed.multipath.nexthops = netlink_.nexthops();
+    observed.multipath.groups = netlink_.nexthop_groups();
   }
   observed.abilities = abilities_;
   observed.nft_table = observe_nft_table();

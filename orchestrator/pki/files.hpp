@@ -1,5 +1,5 @@
-// The files of the PKI folder, read and written: keys are nobody else's, and a file is whole or not
-// there. Knows nothing of what is in them.
+// The files of the PKI folder, read and written: keys are readable by their owner alone, and a file
+// is whole or not there. Knows nothing of what is in them.
 #pragma once
 
 #include <sys/types.h>
@@ -17,7 +17,7 @@ namespace tunorch {
 
 enum class Secret : std::uint8_t { no, yes };
 
-/// Refuses a secret that others can read, and what is no small file.
+/// Refuses a secret that others can read, and anything but a small file.
 std::string read_pki_file(const std::filesystem::path& path, Secret secret);
 
 /// Whole or not at all, also over a power cut.

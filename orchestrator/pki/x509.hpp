@@ -51,7 +51,7 @@ PkiTime end_of(X509* certificate);
 
 RevokedList make_crl();
 bool is_revoked(X509_CRL* list, X509* certificate);
-/// Signed anew, and good for as long as the CA: whoever has an older list only knows less.
+/// Signed again, and valid as long as the CA: an older list only contains less.
 void add_revoked(X509_CRL* list, X509* certificate, const Authority& ca, PkiTime now);
 
 }  // namespace tunorch

@@ -125,9 +125,9 @@ worker::Spec make_spec(const Cluster& cluster, const Bundle& bundle, const Tunne
   }
   spec.streams = bundle.streams;
   spec.offload = bundle.link.offload;
-  spec.sndbuf_bytes = socket_bytes(cluster, bundle.sockets.sndbuf_bytes);
-  spec.rcvbuf_bytes = socket_bytes(cluster, bundle.sockets.rcvbuf_bytes);
-  spec.congestion = bundle.sockets.congestion;
+  static_cast<worker::SocketOptions&>(spec) = bundle.sockets;
+  spec.sndbuf_bytes = socket_bytes(cluster, spec.sndbuf_bytes);
+  spec.rcvbuf_bytes = socket_bytes(cluster, spec.rcvbuf_bytes);
   spec.interval_ms = static_cast<std::uint32_t>(bundle.health.interval.count());
   spec.timeout_ms = static_cast<std::uint32_t>(bundle.health.timeout.count());
   spec.backoff_ms = static_cast<std::uint32_t>(bundle.restart.backoff.count());
@@ -317,7 +317,7 @@ bool Desired::full_tunnel() const {
       routes, [](const DesiredRoute& route) { return route.table == full_tunnel_table; });
 }
 
-Desired select_node(const Cluster& cluster, const std::string& name) {
+Desired desired_for(const Cluster& cluster, const std::string& name) {
   const Node* node = cluster.find_node(name);
   if (!node) {
     std::string known;

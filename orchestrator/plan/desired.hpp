@@ -87,7 +87,7 @@ struct Desired {
   std::vector<DesiredSysctl> sysctls;
   std::vector<routing::Address> addresses;
   std::vector<DesiredTunnel> tunnels;
-  std::vector<DesiredGroup> groups;  // one a peer
+  std::vector<DesiredGroup> groups;  // one per peer
   std::vector<DesiredRoute> routes;
   std::vector<routing::Rule> rules;
   std::optional<routing::NftTable> nft_table;
@@ -105,6 +105,6 @@ struct Desired {
 };
 
 /// Throws std::runtime_error where the cluster has no such node.
-Desired select_node(const Cluster& cluster, const std::string& node);
+Desired desired_for(const Cluster& cluster, const std::string& node);
 
 }  // namespace tunorch

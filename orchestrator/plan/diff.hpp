@@ -1,5 +1,5 @@
 // Steps that turn the objects there are into the objects that are wanted: what changed, then what
-// is gone. Knows no kind of object; plan.cpp and carriage.cpp have the order of the kinds.
+// is gone. Knows no kind of object; plan.cpp and multipath.cpp have the order of the kinds.
 #pragma once
 
 #include <algorithm>

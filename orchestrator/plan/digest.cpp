@@ -31,7 +31,7 @@ constexpr const char* live_frame = R"({"address":"","backoff_ms":200,"bind":"","
 template <class Half>
 std::string hashed_text(const Half& half, const char* frame) {
   json text = json::parse(frame);
-  const json given = half, defaults = Half{};
+  const json given = to_json(half), defaults = to_json(Half{});
   for (const auto& [key, value] : given.items())
     if (text.contains(key) || value != defaults.at(key)) text[key] = value;
   return text.dump();

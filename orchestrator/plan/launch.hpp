@@ -20,7 +20,7 @@ struct Launch {
   std::vector<std::string> argv;                  // the program in $PATH unless it has a slash
   std::vector<std::string> environment;           // NAME=value, besides a plain PATH
   std::vector<LaunchFile> files;                  // mode 0600, of the process's user
-  std::string control;                            // what its control socket is told first; a secret
+  std::string control;                            // first line sent to its control socket; a secret
   std::map<std::string, std::string> peer_names;  // what the program calls each node, where not so
   std::string ready;                // in a line it prints; empty: its device's carrier
   std::vector<std::string> health;  // a command to run now and then; empty: none

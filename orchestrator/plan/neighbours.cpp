@@ -6,7 +6,7 @@
 #include <set>
 
 #include "orchestrator/config/reserved.hpp"
-#include "orchestrator/plan/carriage.hpp"
+#include "orchestrator/plan/multipath.hpp"
 
 namespace tunorch {
 namespace {

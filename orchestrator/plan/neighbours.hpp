@@ -11,13 +11,13 @@
 
 namespace tunorch {
 
-/// A device of somebody else's, or of another cluster, has the name of this tunnel.
+/// Another program's device, or another cluster's, has the name of this tunnel.
 bool name_taken(const Observed& observed, const DesiredTunnel& tunnel);
 /// The same address is somewhere else already, or its device's name is taken.
 bool address_taken(const Desired& desired, const Observed& observed,
                    const routing::Address& address);
-/// Without what the kernel would refuse: new routes whose place (prefix, table, metric) somebody
-/// else's route holds, and all that is new of IPv6 where that is off.
+/// Removes what the kernel would refuse: new routes whose place (prefix, table, metric) another
+/// program's route holds, and all that is new of IPv6 where that is off.
 std::vector<Step> feasible(std::vector<Step> steps, const Observed& observed);
 
 /// What cannot be had because of others or of this kernel, each with what to do about it. The plan

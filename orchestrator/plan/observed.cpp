@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "orchestrator/plan/carriage.hpp"
+#include "orchestrator/plan/multipath.hpp"
 
 namespace tunorch {
 namespace {
@@ -70,7 +70,7 @@ void record_change(Observed& observed, const WorkerStep& step) {
 
 template <class Part>
 void record_change(Observed& observed, const Change<Part>& step) {
-  record(observed.carriage, step);
+  record(observed.multipath, step);
 }
 
 }  // namespace

@@ -18,7 +18,7 @@
 namespace tunorch {
 
 /// What carries traffic into the bundles.
-struct Carriage {
+struct Multipath {
   std::vector<routing::NexthopObject> nexthops;
   std::vector<routing::NexthopGroup> groups;
   std::vector<routing::Route> routes;
@@ -42,7 +42,7 @@ struct Observed {
   std::map<std::string, ObservedSysctl> sysctls;
   std::vector<SysctlSetting> journal;
   std::vector<routing::Address> addresses, foreign_addresses;
-  Carriage carriage;
+  Multipath multipath;
   /// To a wanted prefix; in a table of ours; and one of each table that may answer before ours.
   std::vector<routing::Route> foreign_routes;
   std::vector<routing::OtherRule> other_rules;

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <set>
 
-#include "orchestrator/plan/carriage.hpp"
 #include "orchestrator/plan/diff.hpp"
+#include "orchestrator/plan/multipath.hpp"
 #include "orchestrator/plan/neighbours.hpp"
 
 namespace tunorch {
@@ -234,10 +234,10 @@ HealthTable all_up(const Desired& desired) {
   return health;
 }
 
-std::vector<Step> make_carriage_plan(const Desired& desired, const Observed& observed,
-                                     const HealthTable& health) {
-  const Carriage wanted = wanted_carriage(desired, observed, health);
-  return feasible(plan_carriage(observed.carriage, wanted).in_order(), observed);
+std::vector<Step> make_multipath_plan(const Desired& desired, const Observed& observed,
+                                      const HealthTable& health) {
+  const Multipath wanted = wanted_multipath(desired, observed, health);
+  return feasible(plan_multipath(observed.multipath, wanted).in_order(), observed);
 }
 
 Plan make_plan(const Desired& desired, const Observed& observed, const HealthTable& health) {
@@ -250,7 +250,7 @@ Plan make_plan(const Desired& desired, const Observed& observed, const HealthTab
     return plan;
   }
   plan.conflicts = find_conflicts(desired, observed);
-  const Carriage wanted = wanted_carriage(desired, observed, health);
+  const Multipath wanted = wanted_multipath(desired, observed, health);
   plan.notes = neighbour_notes(desired, observed, wanted.rules);
   Steps steps;
   steps.append(plan_sysctls(desired, observed, plan));
@@ -260,7 +260,7 @@ Plan make_plan(const Desired& desired, const Observed& observed, const HealthTab
   steps.append(plan_workers(desired, observed));
   // Traffic does not wait for the page: whether it can be served there is found by doing it.
   steps.append(diff(observed.page, desired.metrics));
-  steps.append(plan_carriage(observed.carriage, wanted));
+  steps.append(plan_multipath(observed.multipath, wanted));
   plan.steps = feasible(std::move(steps).in_order(), observed);
   return plan;
 }

@@ -14,8 +14,9 @@ namespace tunorch {
 
 struct Plan {
   std::vector<Step> steps;
-  std::vector<std::string> conflicts;  // what is in the way; there are no steps for what it holds
-  std::vector<std::string> notes;      // wishes that cannot be had here, and why
+  std::vector<std::string>
+      conflicts;  // objects of other programs in the way; the parts they block have no steps
+  std::vector<std::string> notes;  // wishes that cannot be had here, and why
 
   bool empty() const { return steps.empty() && conflicts.empty(); }
 };
@@ -26,8 +27,8 @@ struct Plan {
 Plan make_plan(const Desired& desired, const Observed& observed, const HealthTable& health);
 
 /// Only the part of the plan that follows from health: what a failover needs, and no more.
-std::vector<Step> make_carriage_plan(const Desired& desired, const Observed& observed,
-                                     const HealthTable& health);
+std::vector<Step> make_multipath_plan(const Desired& desired, const Observed& observed,
+                                      const HealthTable& health);
 
 /// Every tunnel up towards every peer: shows what the routes will be.
 HealthTable all_up(const Desired& desired);

@@ -46,7 +46,7 @@ std::string first_line(const std::string& text) {
 
 /// The end of a file, from a line's beginning; nothing and errno where it cannot be read.
 std::optional<std::string> tail_of(const fs::path& file, std::size_t most) {
-  // A pipe or a device that stands there is not waited for.
+  // A pipe or a device in its place must not block us.
   const Fd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   struct stat status {};
   if (!fd.valid() || ::fstat(fd.get(), &status) != 0) return std::nullopt;
@@ -217,7 +217,7 @@ class Gathering {
     try {
       const Cluster cluster = parse_cluster(applied.text, applied.name, applied.base_dir);
       pki_dir_ = cluster.pki_dir;
-      desired_ = select_node(cluster, request_.paths.node);
+      desired_ = desired_for(cluster, request_.paths.node);
     } catch (const std::exception& error) {  // of another version; the parts that need it say so
       no_desired_ = first_line(error.what());
     }

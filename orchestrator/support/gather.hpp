@@ -23,7 +23,7 @@ struct SupportPart {
 
 struct SupportRequest {
   Paths paths;
-  std::filesystem::path folder;  // empty, and nobody else's
+  std::filesystem::path folder;  // empty and private
   std::chrono::steady_clock::time_point until;
   std::function<void()> between;  // called between parts; what it throws ends the gathering
 };

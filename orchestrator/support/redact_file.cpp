@@ -1,4 +1,4 @@
-// A cluster file without its secrets: read as the loader reads it, and written anew.
+// A cluster file without its secrets: read as the loader reads it, and written again.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -182,7 +182,7 @@ RedactedFile redact_cluster_file(const std::string& text) {
   try {
     return FileRedactor().run(read_yaml(text, "cluster.yaml"));
   } catch (const ConfigError&) {
-    return {redact(text), {}};  // somebody's broken file: by its lines
+    return {redact(text), {}};  // not valid YAML: line by line
   }
 }
 

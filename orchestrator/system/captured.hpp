@@ -17,7 +17,7 @@ struct Captured {
 
 struct CaptureLimits {
   std::chrono::milliseconds time{10'000};
-  std::size_t bytes = 4 * 1024 * 1024;  // of each of both
+  std::size_t bytes = 4 * 1024 * 1024;  // of stdout and of stderr
 };
 
 /// As our own user, in `/`, with an environment of PATH and LC_ALL=C alone and nothing to read.

@@ -18,8 +18,6 @@
 namespace tunorch {
 namespace {
 
-using nlohmann::json;
-
 /// As packaging/tunorch.service.in has them, and why.
 constexpr std::array daemon_capabilities{
     CAP_NET_ADMIN, CAP_NET_RAW, CAP_NET_BIND_SERVICE, CAP_SETUID,       CAP_SETGID, CAP_SETPCAP,
@@ -58,31 +56,31 @@ void confine_daemon() {
     throw std::runtime_error("cannot give up capabilities the daemon does not need");
 }
 
-json confinement_status(pid_t pid) {
+std::optional<Confinement> confinement_of(pid_t pid) {
   const auto text = pid == 0 ? std::nullopt : read_text(fmt::format("/proc/{}/status", pid));
-  if (!text) return nullptr;
-  json found{{"uid", 0}, {"capabilities", json::array()}};
+  if (!text) return std::nullopt;
+  Confinement found;
   std::istringstream lines(*text);
   for (std::string line; std::getline(lines, line);) {
     std::istringstream words(line);
     std::string key, value;
     words >> key >> value;
-    if (key == "Uid:") found["uid"] = std::stoul(value);
-    if (key == "CapEff:") found["capabilities"] = names_of(std::stoull(value, nullptr, 16));
-    if (key == "NoNewPrivs:") found["no_new_privileges"] = value == "1";
-    if (key == "Seccomp:") found["seccomp"] = value == "2";
+    if (key == "Uid:") found.uid = static_cast<std::uint32_t>(std::stoul(value));
+    if (key == "CapEff:") found.capabilities = names_of(std::stoull(value, nullptr, 16));
+    if (key == "NoNewPrivs:") found.no_new_privileges = value == "1";
+    if (key == "Seccomp:") found.seccomp = value == "2";
   }
   return found;
 }
 
-std::string confinement_text(const json& confinement) {
-  if (confinement.is_null()) return "not running";
-  const auto names = confinement.at("capabilities").get<std::vector<std::string>>();
-  std::string text = confinement.at("uid") == 0 ? "root, " : "own user, ";
+std::string confinement_text(const std::optional<Confinement>& confinement) {
+  if (!confinement) return "not running";
+  const std::vector<std::string>& names = confinement->capabilities;
+  std::string text = confinement->uid == 0 ? "root, " : "own user, ";
   text += names.empty() ? "no capabilities"
                         : fmt::format("{} capabilities (--json names them)", names.size());
-  if (confinement.value("no_new_privileges", false)) text += ", no_new_privs";
-  if (confinement.value("seccomp", false)) text += ", seccomp";
+  if (confinement->no_new_privileges.value_or(false)) text += ", no_new_privs";
+  if (confinement->seccomp.value_or(false)) text += ", seccomp";
   return text;
 }
 

@@ -1,11 +1,13 @@
-// What processes of ours are let do: the daemon's own rights, and what the kernel says of each
+// What our processes may do: the daemon's own rights, and what the kernel says of each
 // worker. Knows libcap-ng and /proc/PID/status; who is started how is process.cpp's.
 #pragma once
 
 #include <sys/types.h>
 
-#include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
+
+#include "protocol/status.hpp"
 
 namespace tunorch {
 
@@ -13,10 +15,9 @@ namespace tunorch {
 /// set), and writes no core dump: its memory holds keys. Throws std::runtime_error.
 void confine_daemon();
 
-/// {"uid", "capabilities": [names], "no_new_privileges", "seccomp"} of /proc/PID/status (proc(5));
-/// null where there is no such process.
-nlohmann::json confinement_status(pid_t pid);
+/// Nothing where there is no such process.
+std::optional<Confinement> confinement_of(pid_t pid);
 /// The same in words: "own user, no capabilities, no_new_privs, seccomp".
-std::string confinement_text(const nlohmann::json& confinement);
+std::string confinement_text(const std::optional<Confinement>& confinement);
 
 }  // namespace tunorch

@@ -35,7 +35,7 @@ struct Paths {
   std::filesystem::path applied() const { return state / node / "applied.json"; }
 };
 
-/// Which node of a cluster file this host is, unless somebody says: /etc/tunorch/node, else the
+/// Default node name of this host: /etc/tunorch/node, else the
 /// host name up to its first dot.
 std::string default_node();
 

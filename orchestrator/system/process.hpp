@@ -42,7 +42,7 @@ Process launch_web(const boost::asio::any_io_executor& executor,
                    const std::filesystem::path& control_socket, std::uint32_t user,
                    std::uint32_t group, int listening);
 
-/// A program of somebody else's.
+/// A program that is not ours.
 struct ForeignProgram {
   std::vector<std::string> argv;         // argv[0] is looked up in the usual folders
   std::vector<std::string> environment;  // besides PATH

@@ -1,4 +1,4 @@
-// systemd as the daemon's starter: what it is told (sd_notify(3)), and the unit that serves a node.
+// systemd, which starts the daemon: notifications (sd_notify(3)), and the unit that serves a node.
 // The only file pair that knows libsystemd. Without systemd nothing here does anything.
 #pragma once
 
@@ -23,7 +23,7 @@ class ServiceManager {
   void feed();
 
   boost::asio::steady_timer timer_;
-  std::chrono::microseconds interval_{0};  // 0: nobody waits for it
+  std::chrono::microseconds interval_{0};  // 0: no watchdog
 };
 
 /// "tunorch.service", or "tunorch@NODE.service" where the runtime folder is that one's; empty where

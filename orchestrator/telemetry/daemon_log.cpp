@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "base/fd.hpp"
+#include "orchestrator/telemetry/utc.hpp"
 
 namespace tunorch {
 namespace {
@@ -23,7 +24,7 @@ bool is_open_as(int fd, const std::filesystem::path& file) {
          ours.st_dev == named.st_dev && ours.st_ino == named.st_ino;
 }
 
-/// The journal, or another file we were given, is somebody else's to keep small.
+/// Only daemon.log is ours to keep small; the journal keeps itself.
 void keep_small(const std::filesystem::path& file) {
   std::error_code error;
   const bool stdout_too = is_open_as(STDOUT_FILENO, file);
@@ -63,7 +64,7 @@ class RingSink final : public spdlog::sinks::base_sink<null_mutex> {
  private:
   void sink_it_(const spdlog::details::log_msg& message) override {
     const auto level = spdlog::level::to_string_view(message.level);
-    ring_->add({message.time, std::string(level.data(), level.size()),
+    ring_->add({utc_milliseconds(message.time), std::string(level.data(), level.size()),
                 std::string(message.payload.data(), message.payload.size())});
   }
   void flush_() override {}

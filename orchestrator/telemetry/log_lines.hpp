@@ -35,7 +35,7 @@ class OutputLines {
   };
   /// What was printed since, from the first byte that is not done with. `now` is any clock's.
   Taken take(std::string_view text, std::chrono::seconds now);
-  /// So much is not given to take(), as nobody can read that fast.
+  /// Counts bytes that are not given to take(), because nobody can read that fast.
   void leave_out(std::uint64_t bytes);
   /// Something was left out, which take() says in the next second.
   bool owes() const { return lines_left_out_ > 0 || bytes_left_out_ > 0; }
@@ -48,7 +48,7 @@ class OutputLines {
   std::chrono::seconds second_{-1};
   unsigned passed_ = 0;  // in this second
   std::uint64_t lines_left_out_ = 0, bytes_left_out_ = 0;
-  bool cut_ = false;  // the line that goes on was passed already, cut
+  bool cut_ = false;  // the rest of this line was cut
 };
 
 }  // namespace tunorch

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "orchestrator/telemetry/log_lines.hpp"
-#include "orchestrator/telemetry/utc.hpp"
 
 namespace tunorch {
 namespace {
@@ -39,10 +38,6 @@ std::vector<LogLine> LogRing::last(const std::string& tunnel, std::size_t lines)
 std::uint64_t LogRing::follow(std::string tunnel, std::function<bool(const LogLine&)> follower) {
   followers_.emplace(++last_follower_, Follower{std::move(tunnel), std::move(follower)});
   return last_follower_;
-}
-
-nlohmann::json to_json(const LogLine& line) {
-  return {{"time", utc_milliseconds(line.time)}, {"level", line.level}, {"text", line.text}};
 }
 
 }  // namespace tunorch

@@ -1,22 +1,16 @@
-// The last lines of the daemon's log, so many and no more bytes than so many, and who follows them.
+// The last lines of the daemon's log, bounded in lines and bytes, and their followers.
 // Pure: knows neither the clock nor who writes them.
 #pragma once
 
-#include <chrono>
 #include <deque>
 #include <functional>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
-namespace tunorch {
+#include "protocol/event.hpp"
 
-struct LogLine {
-  std::chrono::system_clock::time_point time;
-  std::string level;  // debug, info, warning, error
-  std::string text;
-};
+namespace tunorch {
 
 class LogRing {
  public:
@@ -24,7 +18,7 @@ class LogRing {
       : most_lines_(most_lines), most_bytes_(most_bytes) {}
 
   void add(LogLine line);
-  /// The last so many that concern this tunnel, oldest first; without a tunnel: of all, 0: as many
+  /// The last `lines` that concern this tunnel, oldest first; without a tunnel: of all; 0: as many
   /// as there are.
   std::vector<LogLine> last(const std::string& tunnel, std::size_t lines) const;
   /// Called with each new line that concerns this tunnel, or all, until it returns false, or
@@ -44,8 +38,5 @@ class LogRing {
   std::uint64_t last_follower_ = 0;
   std::map<std::uint64_t, Follower> followers_;
 };
-
-/// {time (RFC 3339, UTC), level, text}
-nlohmann::json to_json(const LogLine& line);
 
 }  // namespace tunorch

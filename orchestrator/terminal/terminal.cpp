@@ -19,7 +19,7 @@ bool starts_code_point(char c) {
   return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
 }
 
-/// Where the code point after so many begins.
+/// Byte offset of the code point after `code_points` others.
 std::size_t offset_of(std::string_view utf8, std::size_t code_points) {
   std::size_t seen = 0;
   for (std::size_t i = 0; i < utf8.size(); ++i)

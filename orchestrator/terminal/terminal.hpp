@@ -26,7 +26,7 @@ std::string toned(const Terminal& terminal, Tone tone, std::string_view text);
 
 /// What it takes of a line: its code points, as long as none of them is wide.
 std::size_t width(std::string_view utf8);
-/// At most so many columns, the last of them `…` where something is left out.
+/// Cut to `columns` columns, the last one `…` if something is left out.
 std::string cut(std::string_view utf8, std::size_t columns);
 
 struct Cell {
@@ -49,7 +49,7 @@ std::vector<std::vector<Cell>> table_lines(const Terminal& terminal,
                                            const std::vector<Column>& columns,
                                            const std::vector<std::vector<Cell>>& rows);
 
-/// A whole screen anew over the one before: from the top, cut at the terminal's last line.
+/// Redraws the whole screen over the one before, cut at the terminal's last line.
 std::string screen(const Terminal& terminal, std::string_view text);
 
 /// For a terminal without UTF-8: bars, dots and arrows by what looks like them, all else as `?`.

@@ -12,82 +12,62 @@
 namespace tunorch {
 namespace {
 
-using nlohmann::json;
-
-/// A share is of so many samples: one alone jumps too much to be read.
+/// Samples that a share is computed from: one alone jumps too much to be read.
 constexpr std::size_t share_samples = 5;
-/// Bytes in those samples, of each tunnel: PINGs alone move less, and are no traffic.
+/// Bytes per tunnel in those samples below which it is idle: PINGs alone move less.
 constexpr double idle_bytes = 5000;
 /// Less than this apart, two statuses make no rate.
 constexpr double least_passed = 0.05;
-
-double number(const json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_number() ? found->get<double>() : 0;
-}
-
-std::string text(const json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_string() ? harmless(found->get<std::string>()) : "";
-}
-
-const json& list(const json& object, const char* key) {
-  static const json none = json::array();
-  const auto found = object.find(key);
-  return found != object.end() && (found->is_array() || found->is_object()) ? *found : none;
-}
 
 bool is_digit(char c) {
   return c >= '0' && c <= '9';
 }
 
 /// The state that says most: that of its process, unless that runs; then whether it is drained.
-std::string state_of(const json& tunnel) {
-  const std::string worker = text(tunnel, "worker"), drain = text(tunnel, "drain");
-  if (worker != "running") return worker;
-  return drain == "no" || drain.empty() ? text(tunnel, "health") : drain;
+std::string state_of(const TunnelStatus& tunnel) {
+  if (tunnel.worker != "running") return harmless(tunnel.worker);
+  return harmless(tunnel.drain == "no" || tunnel.drain.empty() ? tunnel.health : tunnel.drain);
 }
 
-/// By session where they are counted, so that one that begins or ends is no jump; else the tunnel's
-/// as one.
-std::map<std::string, Traffic> counters_of(const json& tunnel) {
+Traffic traffic_of(std::uint64_t sent, std::uint64_t received) {
+  return {static_cast<double>(sent), static_cast<double>(received)};
+}
+
+/// By session where they are counted, so that a session's start or end makes no jump; else the
+/// tunnel's as one.
+std::map<std::string, Traffic> counters_of(const TunnelStatus& tunnel) {
   std::map<std::string, Traffic> counters;
-  for (const auto& [peer, session] : list(tunnel, "sessions").items()) {
-    if (!session.contains("tx_bytes") || !session.contains("rx_bytes"))
-      return {{"", {number(tunnel, "tx_bytes"), number(tunnel, "rx_bytes")}}};
-    counters[peer] = {number(session, "tx_bytes"), number(session, "rx_bytes")};
+  for (const auto& [peer, session] : tunnel.sessions) {
+    if (!session.tx_bytes || !session.rx_bytes)
+      return {{"", traffic_of(tunnel.tx_bytes, tunnel.rx_bytes)}};
+    counters[peer] = traffic_of(*session.tx_bytes, *session.rx_bytes);
   }
-  if (counters.empty()) counters[""] = {number(tunnel, "tx_bytes"), number(tunnel, "rx_bytes")};
+  if (counters.empty()) counters[""] = traffic_of(tunnel.tx_bytes, tunnel.rx_bytes);
   return counters;
 }
 
-/// What a counter grew by; one that went down began anew.
+/// What a counter grew by; one that went down was reset.
 double growth(double before, double now) {
   return now >= before ? now - before : 0;
 }
 
 /// Percent of the bundle that the weights give to each tunnel, averaged over its peers where the
 /// status tells the weights in force, else by the tunnels' own weights.
-std::map<std::string, double> entitlements(const json& bundle) {
+std::map<std::string, double> entitlements(const BundleStatus& bundle) {
   std::map<std::string, double> percent;
   int peers = 0;
-  const auto add = [&](const std::map<std::string, double>& weights) {
+  const auto add = [&](const std::map<std::string, unsigned>& weights) {
     double sum = 0;
     for (const auto& [tunnel, weight] : weights) sum += weight;
     if (sum <= 0) return;
     ++peers;
     for (const auto& [tunnel, weight] : weights) percent[tunnel] += 100 * weight / sum;
   };
-  for (const json& peer : list(bundle, "peers")) {
-    std::map<std::string, double> weights;
-    for (const auto& [tunnel, weight] : list(peer, "weights").items())
-      if (weight.is_number()) weights[tunnel] = weight.get<double>();
-    add(weights);
-  }
+  for (const PeerStatus& peer : bundle.peers) add(peer.weights);
   if (peers == 0) {
-    std::map<std::string, double> weights;
-    for (const json& tunnel : list(bundle, "tunnels"))
-      weights[text(tunnel, "name")] = number(tunnel, "weight");
+    std::map<std::string, unsigned> weights;
+    for (const TunnelStatus& tunnel : bundle.tunnels)
+      weights[harmless(tunnel.name)] = tunnel.weight;
     add(weights);
   }
   for (auto& [tunnel, value] : percent) value /= peers;
@@ -167,16 +147,15 @@ std::optional<double> seconds_of(const std::string& time) {
   return static_cast<double>(days) * 86400 + hour * 3600.0 + minute * 60.0 + second;
 }
 
-TunnelRow TopModel::row_of(const json& tunnel, double passed) {
+TunnelRow TopModel::row_of(const TunnelStatus& tunnel, double passed) {
   TunnelRow row{
-      .name = text(tunnel, "name"), .state = state_of(tunnel), .reason = text(tunnel, "reason")};
+      .name = harmless(tunnel.name), .state = state_of(tunnel), .reason = harmless(tunnel.reason)};
   row.healthy = row.state == "up";
   row.broken = row.state == "down" || row.state == "quarantined";
-  row.restarts = static_cast<int>(number(tunnel, "restarts"));
-  if (const double rtt = number(tunnel, "rtt_us"); rtt > 0) row.rtt_ms = rtt / 1000;
-  for (const json& session : list(tunnel, "sessions"))
-    if (session.contains("loss_percent"))
-      row.loss = std::max(row.loss.value_or(0), number(session, "loss_percent"));
+  row.restarts = tunnel.restarts;
+  if (tunnel.rtt_us > 0) row.rtt_ms = tunnel.rtt_us / 1000.0;
+  for (const auto& [peer, session] : tunnel.sessions)
+    if (session.loss_percent) row.loss = std::max(row.loss.value_or(0), *session.loss_percent);
 
   const bool known = counters_.contains(row.name);
   Counter& counter = counters_[row.name];
@@ -201,27 +180,26 @@ TunnelRow TopModel::row_of(const json& tunnel, double passed) {
   return row;
 }
 
-void TopModel::take(const json& status, double seconds) {
-  const double now = seconds_of(text(status, "time")).value_or(seconds);
+void TopModel::take(const Status& status, double seconds) {
+  const double now = seconds_of(status.time).value_or(seconds);
   const double passed = last_ ? now - *last_ : 0;
-  // One asked for again at once has nothing to say yet; a clock that was put back begins anew.
+  // Two statuses too close together give no rate; after a clock was set back, rates start over.
   if (last_ && passed >= 0 && passed < least_passed) return;
   last_ = now;
-  cluster_ = text(status, "cluster");
-  node_ = text(status, "node");
+  cluster_ = harmless(status.cluster);
+  node_ = harmless(status.node);
   problems_.clear();
-  if (status.contains("problem")) problems_.push_back(text(status, "problem"));
-  for (const json& conflict : list(status, "conflicts"))
-    if (conflict.is_string())
-      problems_.push_back("in the way: " + harmless(conflict.get<std::string>()));
+  if (status.problem) problems_.push_back(harmless(*status.problem));
+  for (const std::string& conflict : status.conflicts.value_or(std::vector<std::string>{}))
+    problems_.push_back("in the way: " + harmless(conflict));
 
   bundles_.clear();
   std::map<std::string, Counter> living;
-  for (const json& bundle : list(status, "bundles")) {
-    BundleRow row{text(bundle, "name"),
-                  text(bundle, "role"),
-                  text(bundle, "state"),
-                  static_cast<int>(number(bundle, "live")),
+  for (const BundleStatus& bundle : status.bundles) {
+    BundleRow row{harmless(bundle.name),
+                  harmless(bundle.role),
+                  harmless(bundle.state),
+                  static_cast<int>(bundle.live),
                   {}};
     const auto entitled = entitlements(bundle);
     double traffic = 0;
@@ -230,7 +208,7 @@ void TopModel::take(const json& status, double seconds) {
       for (const Traffic& one : counters_[tunnel.name].recent) bytes += one.sum();
       return bytes;
     };
-    for (const json& tunnel : list(bundle, "tunnels")) {
+    for (const TunnelStatus& tunnel : bundle.tunnels) {
       row.tunnels.push_back(row_of(tunnel, passed));
       traffic += recent(row.tunnels.back());
     }

@@ -5,15 +5,16 @@
 #include <cstdint>
 #include <deque>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "protocol/status.hpp"
+
 namespace tunorch {
 
-/// Samples kept of each tunnel: a minute at one a second.
+/// Samples kept of each tunnel: a minute at one per second.
 inline constexpr std::size_t history_length = 60;
 
 /// Both directions, in bytes or bytes per second.
@@ -53,7 +54,7 @@ bool name_less(std::string_view a, std::string_view b);
 class TopModel {
  public:
   /// `seconds`: when it came in, by the own clock; of no use where the status says its own time.
-  void take(const nlohmann::json& status, double seconds);
+  void take(const Status& status, double seconds);
 
   const std::vector<BundleRow>& bundles() const { return bundles_; }
   const std::string& cluster() const { return cluster_; }
@@ -70,7 +71,7 @@ class TopModel {
     std::uint64_t samples = 0;
   };
 
-  TunnelRow row_of(const nlohmann::json& tunnel, double passed);
+  TunnelRow row_of(const TunnelStatus& tunnel, double passed);
 
   std::optional<double> last_;  // seconds
   std::map<std::string, Counter> counters_;

@@ -35,14 +35,14 @@ using std::chrono::seconds;
 using Clock = std::chrono::steady_clock;
 
 constexpr seconds interval{1};
-/// A daemon that took the question and is silent for so long hangs.
+/// A daemon that accepted the request and is silent this long hangs.
 constexpr seconds answer_limit{3};
 constexpr std::size_t kept_events = 100;
 /// As the verbs have them.
 constexpr std::uint32_t drain_deadline_ms = 60'000, restart_deadline_ms = 10'000;
 
-/// RFC 3339, whose date nobody needs here.
-std::string event_text(const json& event) {
+/// With the time of day alone.
+std::string event_text(const Event& event) {
   constexpr std::size_t date = 11, time_of_day = 8;
   const std::string line = harmless(event_line(event));
   const auto end_of_time = line.find(' ');
@@ -88,7 +88,7 @@ class Top {
   void sort_by(Order order);
   void move(int by);
   void poll();
-  void take(const json& status);
+  void take(const Status& status);
   void lost(const std::string& why);
   void follow_events();
   void want(const char* what, const std::string& question, DaemonRequest request);
@@ -231,12 +231,15 @@ void Top::poll() {
   status_ = ControlQuery::ask(
       io_, paths_, StatusRequest{},
       [this](const json& line) {
-        const auto answer = parse_daemon_answer(line);
-        const auto* failure = answer ? std::get_if<Failure>(&*answer) : nullptr;
-        if (failure)
-          refusal_ = failure->error;
-        else
-          take(line);
+        try {
+          const auto answer = parse_daemon_answer(line);
+          if (const auto* failure = answer ? std::get_if<Failure>(&*answer) : nullptr)
+            refusal_ = failure->error;
+          else
+            take(status_from(line));
+        } catch (const BadMessage& bad) {
+          refusal_ = std::string("cannot parse the daemon's status: ") + bad.what();
+        }
       },
       [this](bool asked) {
         status_.reset();
@@ -252,7 +255,7 @@ void Top::poll() {
       });
 }
 
-void Top::take(const json& status) {
+void Top::take(const Status& status) {
   state_.away.clear();
   model_.take(status, std::chrono::duration<double>(asked_.time_since_epoch()).count());
   const std::vector<std::string> names = shown_tunnels(shown(), state_);
@@ -261,7 +264,7 @@ void Top::take(const json& status) {
   if (!events_) follow_events();
 }
 
-/// It counts anew when it is back: rates over the gap would mean nothing.
+/// Rates start over when it is back: over the gap they would mean nothing.
 void Top::lost(const std::string& why) {
   if (state_.away.empty()) model_ = {};
   state_.away = why;
@@ -276,7 +279,11 @@ void Top::follow_events() {
       io_, paths_, EventsRequest{true},
       [this](const json& event) {
         if (!event.contains("event")) return;
-        state_.events.push_back(event_text(event));
+        try {
+          state_.events.push_back(event_text(event_from(event)));
+        } catch (const BadMessage&) {
+          return;  // of another version
+        }
         if (state_.events.size() > kept_events) state_.events.pop_front();
       },
       [this](bool) { events_.reset(); });
@@ -290,7 +297,7 @@ void Top::want(const char* what, const std::string& question, DaemonRequest requ
   say(fmt::format("{}? {}. y/n", wish_->what, question), Tone::warning);
 }
 
-/// The answer may take a minute: the view goes on meanwhile.
+/// The answer may take a minute; the view keeps updating.
 void Top::act(const std::string& what, const DaemonRequest& request) {
   struct Outcome {
     std::string error, step;

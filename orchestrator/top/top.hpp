@@ -6,7 +6,7 @@
 
 namespace tunorch {
 
-/// Until it is quit or told to end by a signal. Throws std::runtime_error where there is no
+/// Runs until the user quits or a signal ends it. Throws std::runtime_error where there is no
 /// terminal; the terminal is as it was before at every end.
 void run_top(const Paths& paths);
 

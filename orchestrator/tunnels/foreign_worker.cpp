@@ -18,13 +18,13 @@ namespace {
 namespace fs = std::filesystem;
 using std::chrono::seconds;
 
-/// Never ready for so long, it is stopped, and backoff and quarantine hold for it.
+/// If not ready within this time it is stopped; then backoff and quarantine apply.
 constexpr seconds start_limit{10};
 constexpr seconds look_interval{1};
 constexpr std::size_t watched_threads = 3;
-/// Asked for its state and silent for so long, its control socket hangs.
+/// A control socket that does not answer within this time hangs.
 constexpr seconds control_limit{5};
-/// A peer that answered nothing for so long has no session any more.
+/// A peer silent this long has no session any more.
 constexpr seconds silence_limit{10};
 /// A WireGuard peer that lost its keys answers nothing until a new handshake, which the protocol
 /// begins only after 15 seconds.

@@ -22,7 +22,7 @@ namespace {
 
 using std::chrono::seconds;
 
-/// A worker this long without a word is killed and started anew, starved or not.
+/// A worker silent this long is killed and restarted, starved or not.
 constexpr seconds hang_limit{5};
 constexpr int backlog = 256;
 /// A listener with more leaves the echoes through its device to them.
@@ -114,7 +114,8 @@ int NativeWorker::open_streams(int wanted) {
 void NativeWorker::launch(const DesiredTunnel& wanted) {
   const bool listens = listener_ && wanted.spec.transport == "tls";
   load_congestion(wanted.spec.congestion);
-  worker::Request request{"start", worker::control_protocol, 0, listens ? 1 : 0, {}, wanted.spec};
+  worker::Request request{
+      worker::RequestOp::start, worker::control_protocol, 0, listens ? 1 : 0, {}, wanted.spec};
   request.queues = request.spec.streams = open_streams(wanted.spec.streams);
   std::vector<int> fds = queues();
   std::optional<Fd> listening;
@@ -149,7 +150,8 @@ void NativeWorker::change(const DesiredTunnel& wanted) {
   configure(wanted);
   heard_ = Clock::now();  // it may have beaten more rarely until now
   when_suspected_.reset();
-  send_spec({"update", worker::control_protocol, 0, 0, {}, wanted.spec}, {}, wanted);
+  send_spec({worker::RequestOp::update, worker::control_protocol, 0, 0, {}, wanted.spec}, {},
+            wanted);
   serves(wanted.spec.digest);
   const auto gone = [&](const auto& entry) {
     return std::ranges::find(wanted.spec.peers, entry.first, &worker::PeerSpec::node) ==
@@ -161,7 +163,7 @@ void NativeWorker::change(const DesiredTunnel& wanted) {
 
 void NativeWorker::ask_to_stop() {
   try {
-    if (link_) link_->send({"stop"});
+    if (link_) link_->send({worker::RequestOp::stop});
   } catch (const std::system_error& error) {
     spdlog::debug("stop not delivered tunnel={} reason=\"{}\"", tunnel_, error.what());
   }
@@ -181,7 +183,7 @@ bool NativeWorker::reach() {
   heard_ = Clock::now();
   adopted_unheard_ = true;
   try {
-    link_->send({"queues"});
+    link_->send({worker::RequestOp::queues});
   } catch (const std::system_error&) {
     return false;
   }
@@ -194,7 +196,7 @@ bool NativeWorker::reach() {
 
 void NativeWorker::tell(const std::vector<std::string>& peers, const worker::StateWord& word) {
   if (!link_) return;
-  worker::Request request{"tell"};
+  worker::Request request{worker::RequestOp::tell};
   request.to = peers;
   request.word = word;
   try {
@@ -207,7 +209,9 @@ void NativeWorker::tell(const std::vector<std::string>& peers, const worker::Sta
 void NativeWorker::carry(const std::vector<int>& queues) {
   if (!link_ || queues.empty()) return;
   try {
-    link_->send({"carry", worker::control_protocol, static_cast<int>(queues.size())}, queues);
+    link_->send(
+        {worker::RequestOp::carry, worker::control_protocol, static_cast<int>(queues.size())},
+        queues);
   } catch (const std::system_error& error) {
     spdlog::warn("stranded packets are lost tunnel={} reason=\"{}\"", tunnel_, error.what());
   }
@@ -260,45 +264,47 @@ void NativeWorker::forget() {
 void NativeWorker::on_report(const worker::Report& report, std::vector<Fd> fds) {
   heard_ = Clock::now();
   when_suspected_.reset();
-  // Who was refused may be anybody, and only its name is told.
-  if (report.event != "refused" && !may_speak_of(report.peer)) return;
-  if (report.event == "heartbeat") return on_heartbeat(report);
-  if (report.event == "told") return owner_.peer_told(report.peer, report.word);
-  if (report.event == "ready") {
+  // A refused peer may have any name; it is only logged.
+  if (report.event != worker::ReportKind::refused && !may_speak_of(report.peer)) return;
+  if (report.event == worker::ReportKind::heartbeat) return on_heartbeat(report);
+  if (report.event == worker::ReportKind::told) return owner_.peer_told(report.peer, report.word);
+  if (report.event == worker::ReportKind::ready) {
     reason_.clear();
     on(WorkerEvent::ready);
-  } else if (report.event == "session_up") {
+  } else if (report.event == worker::ReportKind::session_up) {
     on_session_up(report);
-  } else if (report.event == "session_down") {
+  } else if (report.event == worker::ReportKind::session_down) {
     sessions_.erase(report.peer);
     path(report.peer).session_down(lifecycle_.state() == WorkerState::stopping, heard_);
     reason_ = trouble_.empty() ? report.reason : trouble_;
     host_.events.add({"session_down", tunnel_, report.peer, report.reason});
-  } else if (report.event == "stream_up" || report.event == "stream_down") {
+  } else if (report.event == worker::ReportKind::stream_up ||
+             report.event == worker::ReportKind::stream_down) {
     const std::string which =
         "stream " + std::to_string(report.stream) + " (" + report.address + ")";
-    host_.events.add({report.event, tunnel_, report.peer,
+    host_.events.add({to_string(report.event), tunnel_, report.peer,
                       which + (report.reason.empty() ? "" : ": " + report.reason)});
     return;
-  } else if (report.event == "trouble") {
+  } else if (report.event == worker::ReportKind::trouble) {
     trouble_ = reason_ = report.reason;
-    // Both ends see their connections end: nobody needs to wait for PINGs to be lost.
+    // Both ends see their connections end: no need to wait for lost PINGs.
     for (auto& [peer, path] : paths_) path.silence(!trouble_.empty(), heard_);
     host_.events.add({trouble_.empty() ? "database_back" : "database_lost", tunnel_, "", trouble_});
-  } else if (report.event == "refused" || report.event == "failed") {
+  } else if (report.event == worker::ReportKind::refused ||
+             report.event == worker::ReportKind::failed) {
     // On a listener that serves others a stranger's refusal says nothing about the tunnel, and one
     // that follows from the database's loss less than that loss.
-    if ((sessions_.empty() && trouble_.empty()) || report.event == "failed")
+    if ((sessions_.empty() && trouble_.empty()) || report.event == worker::ReportKind::failed)
       reason_ = report.reason;
     const std::string whom = report.address.empty() ? "" : report.address + ": ";
-    host_.events.add({report.event, tunnel_, report.peer, whom + report.reason});
-  } else if (report.event == "queues") {
+    host_.events.add({to_string(report.event), tunnel_, report.peer, whom + report.reason});
+  } else if (report.event == worker::ReportKind::queues) {
     fds.resize(std::min(fds.size(), static_cast<std::size_t>(std::max(report.queues, 0))));
     const bool ours = std::ranges::all_of(
         fds, [&](const Fd& queue) { return routing::is_attached(queue, tunnel_); });
     if (std::exchange(asked_for_queues_, false) && ours) queues_ = std::move(fds);
     return;
-  } else if (report.event == "carried") {
+  } else if (report.event == worker::ReportKind::carried) {
     if (report.packets + report.lost > 0)
       host_.events.add({"salvaged", tunnel_, "",
                         std::to_string(report.packets) + " stranded packets sent, " +
@@ -331,7 +337,7 @@ void NativeWorker::on_session_up(const worker::Report& report) {
   session.peer = report.peer;
   session.address = report.address;
   session.streams = 0;  // until a heartbeat tells of it
-  // One that we only connect to again has counters already, which are not to begin anew.
+  // After a reconnect to the same worker its counters continue.
   if (const auto known = sessions_.find(report.peer);
       known == sessions_.end() || known->second.address != report.address)
     sessions_.insert_or_assign(report.peer, std::move(session));

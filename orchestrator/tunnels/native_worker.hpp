@@ -55,7 +55,7 @@ class NativeWorker final : public TunnelWorker {
   std::optional<Activity> when_suspected_;  // it has been quiet for a while
   std::set<std::string> peers_;             // of its spec
   bool asked_for_queues_ = false;
-  bool adopted_unheard_ = false;  // adopted, and no heartbeat told its sessions yet
+  bool adopted_unheard_ = false;  // adopted, and no heartbeat reported its sessions yet
 };
 
 }  // namespace tunorch

@@ -7,7 +7,7 @@
 namespace tunorch {
 
 /// Adds `user` to the device's access list (acl(5)) unless everybody may open it. A
-/// process of ours that has CAP_NET_ADMIN may then attach to any TUN of its network namespace, as
+/// process of tunorch with CAP_NET_ADMIN may then attach to any TUN of its network namespace, as
 /// where udev opens the device. Throws std::system_error.
 void allow_tun(std::uint32_t user);
 

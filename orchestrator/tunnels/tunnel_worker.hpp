@@ -18,8 +18,8 @@
 #include "orchestrator/plan/plan.hpp"
 #include "orchestrator/system/files.hpp"
 #include "orchestrator/system/process.hpp"
+#include "orchestrator/telemetry/counters.hpp"
 #include "orchestrator/telemetry/events.hpp"
-#include "orchestrator/telemetry/tally.hpp"
 #include "orchestrator/tunnels/worker_output.hpp"
 #include "routing/link.hpp"
 
@@ -100,7 +100,7 @@ class TunnelWorker {
   virtual bool can_carry() const { return false; }
   /// Ours, while it runs and after: through them a dead worker's packets can be saved.
   virtual std::vector<int> queues() const { return {}; }
-  /// Says to the kernel that nobody serves the device, which a held queue would hide.
+  /// Turns the device's carrier off, which an open queue would keep on.
   virtual void drop_carrier() {}
   virtual std::map<std::string, std::uint64_t> dropped() const { return {}; }
 
@@ -118,7 +118,7 @@ class TunnelWorker {
   const std::map<std::string, worker::SocketReport>& sockets() const { return sockets_; }
   pid_t pid() const { return process_ ? process_->id.pid : 0; }
   /// What was seen of PINGs or echoes, by peer, since the daemon knows this worker.
-  const std::map<std::string, ProbeTally>& probes() const { return probes_; }
+  const std::map<std::string, ProbeCounters>& probes() const { return probes_; }
   /// Of a tunnel that does not carry to this peer any more.
   Outage outage(const std::string& peer) const;
   /// In bytes, of packets that find no room in a connection.
@@ -163,7 +163,7 @@ class TunnelWorker {
   std::map<std::string, PathHealth> paths_;
   std::map<std::string, worker::SessionReport> sessions_;
   std::map<std::string, worker::SocketReport> sockets_;
-  std::map<std::string, ProbeTally> probes_;
+  std::map<std::string, ProbeCounters> probes_;
   bool killed_ = false;  // it hangs: its end is under way
   bool hung_ = false;    // so the one that was there last ended
 

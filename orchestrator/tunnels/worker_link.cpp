@@ -1,13 +1,13 @@
 #include "orchestrator/tunnels/worker_link.hpp"
 
 #include <poll.h>
+#include <spdlog/spdlog.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
 #include <algorithm>
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <system_error>
 
 namespace tunorch {
@@ -69,14 +69,14 @@ Fd listen_for_daemons(const std::filesystem::path& path) {
   return fd;
 }
 
-std::optional<worker::Report> parse_report(std::string_view text) {
-  const auto json = nlohmann::json::parse(text, nullptr, false);
+std::optional<worker::Report> read_report(std::string_view text) {
   try {
-    auto report = json.get<worker::Report>();
+    worker::Report report = worker::parse_report(text);
     for (std::string* words : {&report.peer, &report.address, &report.reason})
       *words = one_line(std::move(*words));
     return report;
-  } catch (const nlohmann::json::exception&) {
+  } catch (const BadMessage& error) {
+    spdlog::warn("cannot parse a worker's report: {}", error.what());
     return std::nullopt;
   }
 }
@@ -86,8 +86,8 @@ WorkerLink::WorkerLink(boost::asio::io_context& io, const std::filesystem::path&
 
 void WorkerLink::send(worker::Request request, const std::vector<int>& fds) {
   request.protocol = protocol_;
-  if (!send_packet(socket_.native_handle(), nlohmann::json(request).dump(), fds))
-    fail("cannot send '" + request.op + "' to the worker");
+  if (!send_packet(socket_.native_handle(), to_packet(request), fds))
+    fail("cannot send '" + std::string(to_string(request.op)) + "' to the worker");
 }
 
 Received WorkerLink::receive(worker::Report& report, std::vector<Fd>& fds) {
@@ -95,7 +95,7 @@ Received WorkerLink::receive(worker::Report& report, std::vector<Fd>& fds) {
       receive_packet(socket_.native_handle(), worker::max_control_packet, packet_);
   if (received != Received::packet) return received;
   fds = std::move(packet_.fds);
-  auto said = parse_report(packet_.text());
+  auto said = read_report(packet_.text());
   if (!said) return Received::closed;
   report = std::move(*said);
   return Received::packet;

@@ -21,7 +21,7 @@ namespace tunorch {
 Fd listen_for_daemons(const std::filesystem::path& path);
 
 /// Nothing where it is none: what a worker says is input from a less trusted process.
-std::optional<worker::Report> parse_report(std::string_view text);
+std::optional<worker::Report> read_report(std::string_view text);
 
 class WorkerLink {
  public:

@@ -59,7 +59,7 @@ void WorkerOutput::log(const std::vector<std::string>& lines) const {
 void WorkerOutput::pass_on(Clock::time_point now) {
   if (!reading_.valid()) return;
   const std::uint64_t now_there = size();
-  if (now_there < position_) position_ = 0;  // somebody cut it
+  if (now_there < position_) position_ = 0;  // the file was truncated
   // A line that has not ended yet is looked at again when more is there.
   if (now_there == seen_ && !lines_.owes()) return;
   const std::string text =
@@ -71,7 +71,7 @@ void WorkerOutput::pass_on(Clock::time_point now) {
   log(taken.lines);
 }
 
-/// The last words of a flood are worth more than what came before them: they are counted anew.
+/// The end of a flood matters more than its start: the limit starts over for it.
 void WorkerOutput::log_whole(std::string text) const {
   constexpr std::chrono::seconds any{0};
   if (!text.ends_with('\n')) text += '\n';

@@ -45,7 +45,7 @@ void perform(Observed& observed, const Plan& plan) {
 
 /// Cold, then with every worker running and every tunnel up, then with one down, then all gone.
 void plan_node(const Cluster& cluster, const std::string& node, bool nexthops) {
-  const Desired desired = select_node(cluster, node);
+  const Desired desired = desired_for(cluster, node);
   Observed observed = bare_machine(cluster, desired, nexthops);
   const Plan cold = make_plan(desired, observed, {});
   if (!cold.conflicts.empty()) return;  // a device of the file's has the name of one that is there
@@ -57,18 +57,18 @@ void plan_node(const Cluster& cluster, const std::string& node, bool nexthops) {
   perform(observed, make_plan(desired, observed, health));
   require(make_plan(desired, observed, health).empty());
   for (auto& [peer, tunnels] : health) tunnels.begin()->second = {Health::down};
-  for (const Step& step : make_carriage_plan(desired, observed, health)) record(observed, step);
-  require(make_carriage_plan(desired, observed, health).empty());
+  for (const Step& step : make_multipath_plan(desired, observed, health)) record(observed, step);
+  require(make_multipath_plan(desired, observed, health).empty());
   Desired nothing;
   nothing.protocol = desired.protocol;
   perform(observed, make_plan(nothing, observed, {}));
   require(make_plan(nothing, observed, {}).empty());
-  require(observed.carriage.routes.empty() && observed.carriage.groups.empty());
-  require(observed.carriage.rules.empty() && observed.carriage.nexthops.empty());
+  require(observed.multipath.routes.empty() && observed.multipath.groups.empty());
+  require(observed.multipath.rules.empty() && observed.multipath.nexthops.empty());
 }
 
 void launch_engines(const Cluster& cluster, const std::string& node) {
-  for (const DesiredTunnel& tunnel : select_node(cluster, node).tunnels) {
+  for (const DesiredTunnel& tunnel : desired_for(cluster, node).tunnels) {
     if (tunnel.engine == Engine::openvpn) openvpn_launch(tunnel, "/run/x", {"ca", "crt", "key"});
     if (tunnel.engine != Engine::command) continue;
     std::map<std::string, std::string> copies;

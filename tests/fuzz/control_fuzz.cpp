@@ -1,14 +1,13 @@
 // The two local protocols, as whoever reaches the socket may speak them: a client's request to the
 // daemon (C), a daemon's request to a worker (W), and what a peer's daemon answers to `explain`
 // (E). The first byte says which.
-#include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
 
 #include "orchestrator/daemon/control_server.hpp"
 #include "orchestrator/daemon/explain.hpp"
+#include "protocol/worker.hpp"
 #include "tests/fuzz/fuzz.hpp"
-#include "worker/control.hpp"
 
 namespace {
 
@@ -22,29 +21,34 @@ void read_request(std::string_view line) {
     const auto* question = std::get_if<ExplainRequest>(&request);
     if (!question) return;
     require(only_reads(request));
-    const routing::FlowKey flow = flow_of(question->flow);
+    const routing::FlowKey flow = flow_of(*question);
     require(flow.source.v6 == flow.destination.v6);
     require(flow.source.is_host() && flow.destination.is_host());
-    require(to_json(reversed(reversed(flow))) == to_json(flow));
+    require(to_line(ExplainRequest{flow_of(reversed(reversed(flow)))}) ==
+            to_line(ExplainRequest{flow_of(flow)}));
   } catch (const std::runtime_error& error) {  // becomes the client's {"error": …}
-    to_json(Failure{error.what()}).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    to_line(Failure{error.what()});
   }
 }
 
 void read_workers_request(std::string_view text) {
-  const auto request = worker::parse_request(text);
-  if (!request) return;
-  const std::string said = nlohmann::json(*request).dump();
-  const auto again = worker::parse_request(said);
-  require(again && nlohmann::json(*again).dump() == said);
+  try {
+    const std::string said = to_packet(worker::parse_request(text));
+    require(to_packet(worker::parse_request(said)) == said);
+  } catch (const BadMessage&) {  // ends the connection
+  }
 }
 
 void show_answer(std::string_view text) {
-  const nlohmann::json peers = nlohmann::json::parse(text, nullptr, false);
-  if (peers.is_discarded()) return;
-  const nlohmann::json ours{{"flow", nlohmann::json::object()}, {"tunnel", "backbone-0"}};
-  const std::string shown = explanation(ours, peers);
-  for (const char c : shown) require(c == '\n' || (c >= ' ' && c <= '~'));
+  try {
+    const PeerNote note = parse_peer_note(std::string(text));
+    require(to_text(parse_peer_note(to_text(note))) == to_text(note));
+    Explanation both;
+    both.ours.tunnel = "backbone-0";
+    both.peers = note.way;
+    for (const char c : explanation_text(both)) require(c == '\n' || (c >= ' ' && c <= '~'));
+  } catch (const BadMessage&) {  // logged
+  }
 }
 
 }  // namespace

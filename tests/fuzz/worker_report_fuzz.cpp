@@ -1,7 +1,6 @@
 // What a daemon hears from the processes it serves: the native worker's reports (JSON), OpenVPN's
 // management socket, wireguard-go's UAPI. The first byte says which: R, O, W.
 #include <chrono>
-#include <nlohmann/json.hpp>
 #include <string>
 
 #include "orchestrator/engines/openvpn.hpp"
@@ -14,12 +13,12 @@ namespace {
 
 using namespace tunorch;
 
-void read_report(std::string_view text) {
-  const auto report = parse_report(text);
+void hear_worker(std::string_view text) {
+  const auto report = tunorch::read_report(text);
   if (!report) return;
-  const std::string said = nlohmann::json(*report).dump();
-  const auto again = parse_report(said);
-  require(again && nlohmann::json(*again).dump() == said);
+  const std::string said = to_packet(*report);
+  const auto again = tunorch::read_report(said);
+  require(again && to_packet(*again) == said);
   // Whatever it says of its sessions, health stays one of three.
   PathHealth path;
   path.configure({}, {});
@@ -58,7 +57,7 @@ void hear_wireguard(std::string_view text) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size < 1) return 0;
   const std::string_view text = text_of(data + 1, size - 1);
-  if (data[0] == 'R') read_report(text);
+  if (data[0] == 'R') hear_worker(text);
   if (data[0] == 'O') hear_openvpn(text);
   if (data[0] == 'W') hear_wireguard(text);
   return 0;

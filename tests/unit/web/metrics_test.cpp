@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <regex>
 #include <sstream>
 
@@ -18,7 +19,7 @@ json histogram(std::vector<double> bounds, std::vector<int> counts, double sum) 
   return {{"bounds", bounds}, {"counts", counts}, {"sum", sum}};
 }
 
-json sample() {
+Status sample() {
   const json session{{"tx_bytes", 1000},
                      {"rx_bytes", 2000},
                      {"rtt_us", 1500},
@@ -46,19 +47,19 @@ json sample() {
                   {"live_tunnels", {"a-0"}},
                   {"nexthop_packets", {{"a-0", 5}}},
                   {"weights", {{"a-0", 3}}}};
-  return {{"cluster", "demo"},
-          {"node", "gate\"way"},
-          {"daemon", {{"started", "2026-01-02T03:04:05.678Z"}}},
-          {"events", {{"worker_ended", 4}}},
-          {"failovers", {{"path", histogram({0.1, 1}, {1, 0, 0}, 0.05)}}},
-          {"applies", {{"done", 1}, {"failed", 0}}},
-          {"certificate", {{"node", "2028-01-01T00:00:00Z"}}},
-          {"bundles",
-           {{{"name", "a"},
-             {"state", "degraded"},
-             {"live", 1},
-             {"tunnels", {tunnel}},
-             {"peers", {peer}}}}}};
+  return status_from({{"cluster", "demo"},
+                      {"node", "gate\"way"},
+                      {"daemon", {{"started", "2026-01-02T03:04:05.678Z"}}},
+                      {"events", {{"worker_ended", 4}}},
+                      {"failovers", {{"path", histogram({0.1, 1}, {1, 0, 0}, 0.05)}}},
+                      {"applies", {{"done", 1}, {"failed", 0}}},
+                      {"certificate", {{"node", "2028-01-01T00:00:00Z"}}},
+                      {"bundles",
+                       {{{"name", "a"},
+                         {"state", "degraded"},
+                         {"live", 1},
+                         {"tunnels", {tunnel}},
+                         {"peers", {peer}}}}}});
 }
 
 /// Names of the labels of its first line: "bundle,tunnel".
@@ -75,7 +76,7 @@ std::string labels_of(const std::string& name, const std::string& text) {
 }
 
 TEST(WebMetricsTest, WithoutADaemonThatIsSaid) {
-  const std::string text = metrics_text(nullptr);
+  const std::string text = metrics_text(std::nullopt);
   EXPECT_THAT(text, HasSubstr("tunorch_daemon_up 0\n"));
   EXPECT_THAT(text, HasSubstr("tunorch_build_info{version="));
   EXPECT_THAT(text, Not(HasSubstr("tunorch_tunnel")));

@@ -36,7 +36,7 @@ class DialerSession : public Sessions {
     ASSERT_TRUE(worker_->alive()) << after;
     worker_->listen();
     for (const worker::Report& report : worker_->told)
-      EXPECT_NE(report.event, "session_up") << after;
+      EXPECT_NE(report.event, worker::ReportKind::session_up) << after;
     EXPECT_FALSE(worker_->packet()) << "a packet reached the TUN, after: " << after;
   }
 
@@ -55,7 +55,7 @@ TEST_F(DialerSession, GreetsTheListenerOfItsFileAlone) {
     EXPECT_TRUE(peer->ends());
     expect_no_session("a wrong certificate");
   }
-  const auto refused = worker_->wait_for("refused");
+  const auto refused = worker_->wait_for(worker::ReportKind::refused);
   ASSERT_TRUE(refused);
   EXPECT_NE(refused->reason.find("certificate"), std::string::npos) << refused->reason;
 }
@@ -76,10 +76,10 @@ TEST_F(DialerSession, TakesNothingButAConfigFirst) {
     auto peer = secured();
     peer->send(bytes + frame_bytes(FrameType::data, packet_from("10.77.0.1")));
     if (name == "config") {
-      EXPECT_TRUE(worker_->wait_for("session_up", "gateway"));
+      EXPECT_TRUE(worker_->wait_for(worker::ReportKind::session_up, "gateway"));
       EXPECT_EQ(worker_->packet(soon), packet_from("10.77.0.1"));
       peer.reset();
-      EXPECT_TRUE(worker_->wait_for("session_down", "gateway"));
+      EXPECT_TRUE(worker_->wait_for(worker::ReportKind::session_down, "gateway"));
     } else {
       EXPECT_TRUE(peer->ends());
       expect_no_session(name);
@@ -92,11 +92,11 @@ TEST_F(DialerSession, EndsALiveSessionOverWhatIsOutOfPlaceAndDialsAgain) {
     SCOPED_TRACE(name);
     auto peer = secured();
     peer->send(FrameType::config, config());
-    ASSERT_TRUE(worker_->wait_for("session_up", "gateway"));
+    ASSERT_TRUE(worker_->wait_for(worker::ReportKind::session_up, "gateway"));
     peer->send(bytes);
     EXPECT_TRUE(ends_a_session(name) ? peer->ends() : peer->answers());
     peer.reset();
-    const auto down = worker_->wait_for("session_down", "gateway");
+    const auto down = worker_->wait_for(worker::ReportKind::session_down, "gateway");
     ASSERT_TRUE(down);
     EXPECT_FALSE(down->reason.empty());
     while (worker_->packet()) continue;

@@ -329,8 +329,10 @@ class WorkerProcess {
     must(::connect(control_.get(), any, size) == 0, "reach the worker");
     std::vector<int> fds{queue.get()};
     if (listening) fds.push_back(listening->fd());
-    send_spec({"start", worker::control_protocol, 1, listening ? 1 : 0, {"key"}, spec}, fds);
-    must(wait_for("ready").has_value(), "start the worker");
+    send_spec(
+        {worker::RequestOp::start, worker::control_protocol, 1, listening ? 1 : 0, {"key"}, spec},
+        fds);
+    must(wait_for(worker::ReportKind::ready).has_value(), "start the worker");
   }
   ~WorkerProcess() {
     if (pid_ <= 0 || !alive()) return;
@@ -351,13 +353,13 @@ class WorkerProcess {
   void go_on() { ::kill(pid_, SIGCONT); }
 
   void send(const worker::Request& request, const std::vector<int>& fds = {}) {
-    must(send_packet(control_.get(), nlohmann::json(request).dump(), fds), "ask the worker");
+    must(send_packet(control_.get(), to_packet(request), fds), "ask the worker");
   }
   /// It is done when this returns.
   void update(const worker::Spec& spec) {
-    send_spec({"update", worker::control_protocol, 0, 0, {"key"}, spec}, {});
-    send({"queues"});
-    must(wait_for("queues").has_value(), "update the worker");
+    send_spec({worker::RequestOp::update, worker::control_protocol, 0, 0, {"key"}, spec}, {});
+    send({worker::RequestOp::queues});
+    must(wait_for(worker::ReportKind::queues).has_value(), "update the worker");
   }
   /// Reports that came, heartbeats aside, into `told`.
   void listen(milliseconds limit = milliseconds(0)) {
@@ -366,16 +368,15 @@ class WorkerProcess {
       const ssize_t size = ::recv(control_.get(), text.data(), text.size(), 0);
       if (size <= 0) return;
       limit = milliseconds(0);
-      const auto report = nlohmann::json::parse(std::string_view(text.data(), std::size_t(size)))
-                              .get<worker::Report>();
-      if (report.event == "heartbeat")
+      const worker::Report report = worker::parse_report({text.data(), std::size_t(size)});
+      if (report.event == worker::ReportKind::heartbeat)
         dropped = report.dropped;
       else
         told.push_back(report);
     }
   }
   /// The first such report not taken yet, which is taken.
-  std::optional<worker::Report> wait_for(const std::string& event, const std::string& peer = "",
+  std::optional<worker::Report> wait_for(worker::ReportKind event, const std::string& peer = "",
                                          milliseconds limit = soon) {
     const auto until = Clock::now() + limit;
     for (;;) {

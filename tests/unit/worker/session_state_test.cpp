@@ -29,7 +29,7 @@ class Listener : public Sessions {
     branch_ = secured("branch");
     greet(*branch_, hello_of("branch"));
     ASSERT_TRUE(branch_->answers());
-    ASSERT_TRUE(worker_->wait_for("session_up", "branch"));
+    ASSERT_TRUE(worker_->wait_for(worker::ReportKind::session_up, "branch"));
   }
   /// What has to hold at the end of every test.
   void TearDown() override {
@@ -56,13 +56,15 @@ class Listener : public Sessions {
     ASSERT_TRUE(branch_->answers()) << "branch's session, after: " << after;
     worker_->listen();
     for (const worker::Report& report : worker_->told)
-      EXPECT_FALSE(report.peer == "branch" && report.event.ends_with("_down"))
+      EXPECT_FALSE(report.peer == "branch" && (report.event == worker::ReportKind::session_down ||
+                                               report.event == worker::ReportKind::stream_down))
           << report.reason << ", after: " << after;
   }
   void expect_no_session_of_edge(const std::string& after) {
     worker_->listen();
     for (const worker::Report& report : worker_->told)
-      EXPECT_FALSE(report.event == "session_up" && report.peer == "edge") << after;
+      EXPECT_FALSE(report.event == worker::ReportKind::session_up && report.peer == "edge")
+          << after;
     EXPECT_FALSE(worker_->packet()) << "a packet reached the TUN, after: " << after;
   }
 
@@ -78,7 +80,7 @@ TEST_F(Listener, AnswersPlainBytesWithAnEnd) {
     EXPECT_TRUE(stranger.ends()) << name;
     expect_no_session_of_edge(name);
   }
-  const auto refused = worker_->wait_for("refused");
+  const auto refused = worker_->wait_for(worker::ReportKind::refused);
   ASSERT_TRUE(refused);
   EXPECT_FALSE(refused->reason.empty());
 }
@@ -149,19 +151,19 @@ TEST_F(Listener, EndsALiveSessionOverWhatIsOutOfPlaceAndSaysWhy) {
       auto peer = greeted();
       if (after_ping) {
         ASSERT_TRUE(peer->answers());
-        ASSERT_TRUE(worker_->wait_for("session_up", "edge"));
+        ASSERT_TRUE(worker_->wait_for(worker::ReportKind::session_up, "edge"));
       }
       peer->send(bytes + bytes);
       if (!ends_a_session(name)) {
         EXPECT_TRUE(peer->answers());
-        ASSERT_TRUE(after_ping || worker_->wait_for("session_up", "edge"));
+        ASSERT_TRUE(after_ping || worker_->wait_for(worker::ReportKind::session_up, "edge"));
         peer.reset();
       } else {
         EXPECT_TRUE(peer->ends());
       }
       const bool announced = after_ping || !ends_a_session(name);
       if (announced) {
-        const auto down = worker_->wait_for("session_down", "edge");
+        const auto down = worker_->wait_for(worker::ReportKind::session_down, "edge");
         ASSERT_TRUE(down);
         EXPECT_FALSE(down->reason.empty());
         for (const char c : down->reason) EXPECT_TRUE(c >= ' ' && c <= '~') << down->reason;
@@ -192,7 +194,7 @@ TEST_F(Listener, HearsNothingOfARecordedSession) {
   ASSERT_TRUE(peer->answers());
   peer->send(FrameType::data, packet_from(edge_address));
   ASSERT_TRUE(worker_->packet(soon));
-  ASSERT_TRUE(worker_->wait_for("session_up", "edge"));
+  ASSERT_TRUE(worker_->wait_for(worker::ReportKind::session_up, "edge"));
   const std::string recording = peer->recording();
   Peer replayed(door_.connect(), std::nullopt, false);
   replayed.send_raw(recording);
@@ -202,13 +204,13 @@ TEST_F(Listener, HearsNothingOfARecordedSession) {
   // Within a session TLS refuses a record that came before.
   peer->send_raw(recording.substr(recording.size() - 64));
   EXPECT_TRUE(peer->ends());
-  EXPECT_TRUE(worker_->wait_for("session_down", "edge"));
+  EXPECT_TRUE(worker_->wait_for(worker::ReportKind::session_down, "edge"));
 }
 
 TEST_F(Listener, LetsAPeerReplaceItsOwnSessionOnly) {
   auto old = greeted();
   ASSERT_TRUE(old->answers());
-  ASSERT_TRUE(worker_->wait_for("session_up", "edge"));
+  ASSERT_TRUE(worker_->wait_for(worker::ReportKind::session_up, "edge"));
   auto fresh = greeted();
   EXPECT_TRUE(old->ends());
   EXPECT_NE(old->reason().find("replaced by a new connection"), std::string::npos);
@@ -294,13 +296,13 @@ TEST_F(Listener, EndsWhoeverDoesNotGreetInTime) {
     slow.push_back(std::make_unique<Peer>(door_.connect(), std::nullopt, false));
   Peer one_more(door_.connect(), std::nullopt, false);
   EXPECT_TRUE(slow.front()->ends(milliseconds(2000))) << "more half-open connections than may be";
-  const auto too_many = worker_->wait_for("refused");
+  const auto too_many = worker_->wait_for(worker::ReportKind::refused);
   ASSERT_TRUE(too_many);
   EXPECT_EQ(too_many->reason, "too many handshakes under way: the oldest has to go");
   expect_unharmed("many half-open connections");
   EXPECT_FALSE(one_more.ends(milliseconds(1000))) << "the newest has its time";
   for (const auto& peer : slow) EXPECT_TRUE(peer->ends(milliseconds(6000)));
-  const auto late = worker_->wait_for("refused");
+  const auto late = worker_->wait_for(worker::ReportKind::refused);
   ASSERT_TRUE(late);
   EXPECT_EQ(late->reason, "no greeting within 5 seconds");
 }

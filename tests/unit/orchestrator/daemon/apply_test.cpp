@@ -29,7 +29,7 @@ using testing::StartsWith;
 Desired desired_of(const std::string& tunnels) {
   Cluster cluster = sample_cluster();
   cluster.bundles[0].tunnels.resize(std::stoul(tunnels));
-  return select_node(cluster, "edge");
+  return desired_for(cluster, "edge");
 }
 
 class FakeMachine final : public Performer {
@@ -214,7 +214,10 @@ TEST_F(ApplierTest, ConfirmThatTimesOutWhileApplyStillWaits) {
   const auto never = [](const WaitingApply&) {
     return std::vector<std::string>{"backbone-3: down"};
   };
-  waiting.add({[&](const nlohmann::json& line) { answers.push_back(line); }, start + seconds(30)});
+  waiting.add({[&](const DaemonAnswer& answer) {
+                 answers.push_back(nlohmann::json::parse(to_line(answer)));
+               },
+               start + seconds(30)});
   waiting.answer(start, never, {});
   ASSERT_EQ(answers.size(), 1u);
   EXPECT_EQ(answers[0]["first"], "backbone-3: down");

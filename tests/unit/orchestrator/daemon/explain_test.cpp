@@ -7,26 +7,34 @@
 namespace tunorch {
 namespace {
 
-using nlohmann::json;
 using testing::HasSubstr;
 using testing::Not;
 
-const json ours{{"flow", json::object()}, {"tunnel", "backbone-0"}, {"peer", "edge"}};
+Way way_by(const std::string& tunnel) {
+  Way way;
+  way.tunnel = tunnel;
+  way.peer = "edge";
+  return way;
+}
 
 TEST(Explain, ShowsAPeersWordsWithoutWhatATerminalObeys) {
-  const json theirs{
-      {"flow", json::object()}, {"route", "\x1b[2J10.77.0.1"}, {"tunnel", "backbone-1"}};
-  const std::string text = explanation(ours, theirs);
+  Way theirs = way_by("backbone-1");
+  theirs.route = "\x1b[2J10.77.0.1";
+  const std::string text = explanation_text({way_by("backbone-0"), theirs});
   EXPECT_THAT(text, HasSubstr("?[2J10.77.0.1"));
   EXPECT_THAT(text, Not(HasSubstr("\x1b")));
   EXPECT_THAT(text, HasSubstr("different tunnels"));
 }
 
-TEST(Explain, SaysWhereAPeersAnswerCannotBeRead) {
-  for (const json& theirs :
-       {json(7), json::object(), json{{"flow", 7}}, json{{"flow", {{"source", 7}}}},
-        json{{"flow", json::object()}, {"tunnel", 7}}})
-    EXPECT_THAT(explanation(ours, theirs), HasSubstr("nothing that can be read")) << theirs;
+TEST(Explain, SaysWhereAPeerDidNotAnswer) {
+  EXPECT_THAT(explanation_text({way_by("backbone-0"), {}}), HasSubstr("did not tell"));
+}
+
+TEST(Explain, RefusesAPeersNoteThatIsNone) {
+  for (const char* note : {"7", "{", R"({"flow":7})", R"({"answer":1,"way":{"tunnel":7}})",
+                           R"({"answer":1,"way":{"flow":{"source":7}}})", R"({"answer":-1})"})
+    EXPECT_THROW(parse_peer_note(note), BadMessage) << note;
+  EXPECT_EQ(parse_peer_note(R"({"answer":1,"way":{"tunnel":"b-0"},"later":2})").way->tunnel, "b-0");
 }
 
 }  // namespace

@@ -15,7 +15,9 @@ using testing::IsEmpty;
 class WaitingAppliesTest : public testing::Test {
  protected:
   void add(seconds limit) {
-    waiting.add({[this](const json& line) { answers.push_back(line); }, start + limit});
+    waiting.add(
+        {[this](const DaemonAnswer& answer) { answers.push_back(json::parse(to_line(answer))); },
+         start + limit});
   }
   void answer(seconds after, std::vector<std::string> missing) {
     waiting.answer(

@@ -67,7 +67,7 @@ class Doctor : public testing::Test {
 
   std::vector<Finding> look() {
     Examined examined{host, with_file ? "cluster.yaml" : ""};
-    if (with_file) desired_ = select_node(cluster, node);
+    if (with_file) desired_ = desired_for(cluster, node);
     if (with_file) examined.desired = &desired_;
     return judge(examined);
   }

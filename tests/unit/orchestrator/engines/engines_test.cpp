@@ -26,7 +26,7 @@ DesiredTunnel tunnel_of(
   Cluster cluster = sample_cluster();
   for (Tunnel& tunnel : cluster.bundles[0].tunnels) tunnel.engine = engine;
   change(cluster.bundles[0]);
-  return select_node(cluster, node).tunnels.at(1);
+  return desired_for(cluster, node).tunnels.at(1);
 }
 
 std::string text_of(const Launch& launch, const std::string& name) {
@@ -39,7 +39,7 @@ std::string text_of(const Launch& launch, const std::string& name) {
 // ---- openvpn ----
 
 TEST(OpenVpn, ReadsTheListOfRevokedCertificates) {
-  const Desired desired = select_node(sample_cluster(), "gateway");
+  const Desired desired = desired_for(sample_cluster(), "gateway");
   NodeKeys keys = tls_keys;
   const auto& tunnel = desired.tunnels[0];
   const Launch before = openvpn_launch(tunnel, "/d", keys);

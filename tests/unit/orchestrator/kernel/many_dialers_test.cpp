@@ -47,7 +47,7 @@ class ManyDialers : public NamespaceTest {
   void SetUp() override {
     NamespaceTest::SetUp();
     if (IsSkipped() || HasFatalFailure()) return;
-    desired_ = select_node(big_cluster(), "gateway");
+    desired_ = desired_for(big_cluster(), "gateway");
     kernel_.emplace(desired_.protocol, journal_);
     kernel_->probe_abilities();
     observed_ = kernel_->observe(desired_);
@@ -73,7 +73,7 @@ class ManyDialers : public NamespaceTest {
     record(observed_, step);
   }
   std::size_t follow() {
-    const std::vector<Step> steps = make_carriage_plan(desired_, observed_, health_);
+    const std::vector<Step> steps = make_multipath_plan(desired_, observed_, health_);
     for (const Step& step : steps) perform(step);
     return steps.size();
   }
@@ -103,7 +103,7 @@ TEST_F(ManyDialers, AWorkersDeathIsNotAChangePerDialer) {
   ASSERT_EQ(groups_with("hub-1"), dialers);
   for (const DesiredGroup& group : desired_.groups) set("hub-1", group.peer, Health::down);
   const auto died = Clock::now();
-  const std::vector<Step> steps = make_carriage_plan(desired_, observed_, health_);
+  const std::vector<Step> steps = make_multipath_plan(desired_, observed_, health_);
   const auto planned = Clock::now();
   for (const Step& step : steps) perform(step);
   const std::chrono::duration<double, std::milli> plan = planned - died,
@@ -111,7 +111,7 @@ TEST_F(ManyDialers, AWorkersDeathIsNotAChangePerDialer) {
   EXPECT_EQ(groups_with("hub-1"), 0u);
   EXPECT_EQ(steps.size(), 1u) << "one message for all";
   EXPECT_EQ(follow(), 0u);
-  EXPECT_EQ(kernel_->observe(desired_).carriage.groups.size(), dialers);
+  EXPECT_EQ(kernel_->observe(desired_).multipath.groups.size(), dialers);
   std::cout << "1000 dialers, from a worker's death to the last group right: plan " << plan.count()
             << " ms, kernel " << kernel.count() << " ms\n";
   EXPECT_LT(plan.count() + kernel.count(), 1000);

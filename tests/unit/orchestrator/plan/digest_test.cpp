@@ -15,7 +15,7 @@ namespace {
 const NodeKeys keys{"CA\n", "CERT\n", "KEY\n"};
 
 worker::Spec spec_of(const std::string& node) {
-  return select_node(sample_cluster(), node).tunnels[1].spec;
+  return desired_for(sample_cluster(), node).tunnels[1].spec;
 }
 
 TEST(Digest, IsThatOfTheFirstVersion) {
@@ -27,7 +27,7 @@ TEST(Digest, OfADatabaseIsThatOfTheFirstVersion) {
   Cluster cluster = sample_cluster();
   cluster.bundles[0].tunnels[1].transport = "postgres";
   cluster.bundles[0].postgres.up.url = "postgresql://vpn@db/vpn";
-  worker::Spec spec = select_node(cluster, "edge").tunnels[1].spec;
+  worker::Spec spec = desired_for(cluster, "edge").tunnels[1].spec;
   spec.secrets = {{"passfile", "x"}};
   EXPECT_EQ(with_keys(spec, keys).digest, "6318c1a99904a859-3afd76149aef02ec");
 }
@@ -75,28 +75,25 @@ TEST(Digest, LiveFieldsChangeItAndNeedNoOther) {
 
 TEST(SpecJson, IsOneFlatObject) {
   worker::Spec spec = with_keys(spec_of("edge"), keys);
-  const nlohmann::json json = spec;
+  const nlohmann::json json = to_json(spec);
   EXPECT_EQ(json["tunnel"], "backbone-1");
   EXPECT_EQ(json["peers"][0]["node"], "gateway");
   EXPECT_EQ(json["digest"], spec.digest);
   EXPECT_FALSE(json.contains("secrets"));
-  const auto again = json.get<worker::Spec>();
-  EXPECT_EQ(nlohmann::json(again), json);
+  const auto again = worker::spec_from(json);
+  EXPECT_EQ(to_json(again), json);
 }
 
 TEST(SpecJson, TakesDefaultsForWhatIsMissingAndIgnoresWhatItDoesNotKnow) {
-  const auto spec =
-      nlohmann::json::parse(R"({"tunnel":"b-0","later":{"x":1}})").get<worker::Spec>();
+  const auto spec = worker::spec_from(nlohmann::json::parse(R"({"tunnel":"b-0","later":{"x":1}})"));
   EXPECT_EQ(spec.tunnel, "b-0");
   EXPECT_EQ(spec.interval_ms, 200u);
   EXPECT_EQ(spec.congestion, "auto");
 }
 
 TEST(SpecJson, RefusesAValueOfTheWrongKind) {
-  EXPECT_THROW(nlohmann::json::parse(R"({"port":"http"})").get<worker::Spec>(),
-               nlohmann::json::exception);
-  EXPECT_THROW(nlohmann::json::parse(R"({"peers":{}})").get<worker::Spec>(),
-               nlohmann::json::exception);
+  EXPECT_THROW(worker::spec_from(nlohmann::json::parse(R"({"port":"http"})")), BadMessage);
+  EXPECT_THROW(worker::spec_from(nlohmann::json::parse(R"({"peers":{}})")), BadMessage);
 }
 
 TEST(ControlProtocol, ThisVersionAndTheOneBeforeAreSpoken) {

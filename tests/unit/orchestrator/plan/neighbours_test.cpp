@@ -38,7 +38,7 @@ class NeighboursTest : public testing::Test {
     return neighbour_notes(desired, observed, desired.rules);
   }
 
-  Desired desired = select_node(sample_cluster(), "edge");
+  Desired desired = desired_for(sample_cluster(), "edge");
   Observed observed;
 };
 

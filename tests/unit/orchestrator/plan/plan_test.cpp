@@ -48,7 +48,7 @@ class PlanTest : public testing::TestWithParam<bool> {
   }
   std::vector<std::string> members(const char* dst = "10.77.0.1") const {
     std::vector<std::string> devices;
-    for (const routing::Route& route : observed.carriage.routes) {
+    for (const routing::Route& route : observed.multipath.routes) {
       if (route.dst != prefix(dst) || route.type != routing::RouteType::unicast) continue;
       for (const auto& nexthop : route.nexthops) devices.push_back(nexthop.dev);
       for (const auto& [tunnel, weight] : group_weights(route.nexthop_id))
@@ -58,14 +58,14 @@ class PlanTest : public testing::TestWithParam<bool> {
   }
   std::map<std::string, unsigned> group_weights(std::uint32_t id) const {
     std::map<std::string, unsigned> weights;
-    for (const auto& group : observed.carriage.groups)
+    for (const auto& group : observed.multipath.groups)
       for (const auto& member : group.members)
-        for (const auto& nexthop : observed.carriage.nexthops)
+        for (const auto& nexthop : observed.multipath.nexthops)
           if (group.id == id && nexthop.id == member.id) weights[nexthop.dev] = member.weight;
     return weights;
   }
 
-  Desired desired = select_node(sample_cluster(), "edge");
+  Desired desired = desired_for(sample_cluster(), "edge");
   Observed observed = bare_machine(desired);
   HealthTable health;
 };
@@ -83,8 +83,8 @@ TEST_P(PlanTest, OrdersSettingsDevicesAddressesWorkersRoutes) {
 
 TEST_P(PlanTest, FallbackRoutesComeBeforeAnyTunnelIsHealthy) {
   apply();
-  EXPECT_THAT(observed.carriage.routes, SizeIs(3));
-  for (const auto& route : observed.carriage.routes)
+  EXPECT_THAT(observed.multipath.routes, SizeIs(3));
+  for (const auto& route : observed.multipath.routes)
     EXPECT_EQ(route.type, routing::RouteType::unreachable);
 }
 
@@ -132,13 +132,13 @@ TEST_P(PlanTest, ALostSessionLeavesTheRouteWhateverMinLiveSays) {
     set(tunnel, Health::down, false);
   apply();
   EXPECT_THAT(members(), IsEmpty());
-  EXPECT_THAT(observed.carriage.routes, SizeIs(3)) << "the unreachable routes stay";
+  EXPECT_THAT(observed.multipath.routes, SizeIs(3)) << "the unreachable routes stay";
 }
 
 TEST_P(PlanTest, WithdrawLeavesNoFallback) {
   for (DesiredRoute& route : desired.routes) route.fallback = false;
   apply();
-  EXPECT_THAT(observed.carriage.routes, IsEmpty());
+  EXPECT_THAT(observed.multipath.routes, IsEmpty());
 }
 
 TEST_P(PlanTest, DownUndoesExactlyWhatApplyDid) {
@@ -146,7 +146,7 @@ TEST_P(PlanTest, DownUndoesExactlyWhatApplyDid) {
   apply_healthy();
   perform_all(observed, make_plan(Desired{}, observed, {}).steps);
   EXPECT_EQ(observed.links.size(), before.links.size());
-  EXPECT_THAT(observed.carriage.routes, IsEmpty());
+  EXPECT_THAT(observed.multipath.routes, IsEmpty());
   EXPECT_THAT(observed.addresses, IsEmpty());
   EXPECT_THAT(observed.workers, IsEmpty());
   EXPECT_THAT(observed.journal, IsEmpty());
@@ -195,7 +195,7 @@ TEST_P(PlanTest, AnAddedTunnelLeavesTheOthersAlone) {
   apply_healthy();
   Cluster cluster = sample_cluster();
   cluster.bundles[0].tunnels.push_back({4, 1, "", 100, 18});
-  desired = select_node(cluster, "edge");
+  desired = desired_for(cluster, "edge");
   for (const std::string& text : texts(make_plan(desired, observed, health).steps))
     EXPECT_THAT(text, HasSubstr("backbone-4"));
 }
@@ -204,7 +204,7 @@ TEST_P(PlanTest, ARemovedTunnelLeavesTheRoutesBeforeItsDeviceGoes) {
   apply_healthy();
   Cluster cluster = sample_cluster();
   cluster.bundles[0].tunnels.pop_back();
-  desired = select_node(cluster, "edge");
+  desired = desired_for(cluster, "edge");
   const auto steps = texts(make_plan(desired, observed, health).steps);
   const auto route = std::ranges::find_if(
       steps, [](auto& t) { return t.starts_with("~ route") || t.starts_with("~ nexthop group"); });
@@ -227,7 +227,7 @@ TEST_P(PlanTest, AnotherEngineTakesAnotherDeviceWhenTheOldProcessHasEnded) {
   apply_healthy();
   Cluster cluster = sample_cluster();
   cluster.bundles[0].tunnels[1].engine = Engine::openvpn;
-  desired = select_node(cluster, "edge");
+  desired = desired_for(cluster, "edge");
   for (DesiredTunnel& tunnel : desired.tunnels)
     if (tunnel.engine != Engine::native) tunnel.spec.digest = "other";
   observed.workers["backbone-1"].digest = "one";
@@ -252,11 +252,11 @@ TEST_P(PlanTest, RoutesCarryTheSmallestMtu) {
   apply_healthy();
   Cluster cluster = sample_cluster();
   cluster.bundles[0].tunnels[1].mtu = 1420;
-  desired = select_node(cluster, "edge");
+  desired = desired_for(cluster, "edge");
   const auto mtus = [&] {
     std::set<unsigned> all;
     perform_all(observed, make_plan(desired, observed, health).steps);
-    for (const routing::Route& route : observed.carriage.routes)
+    for (const routing::Route& route : observed.multipath.routes)
       if (route.type == routing::RouteType::unicast) all.insert(route.mtu);
     return all;
   };
@@ -304,7 +304,7 @@ TEST_P(PlanTest, NamesAForeignAddressInTheWay) {
 TEST_P(PlanTest, ATuningThatCannotBeWrittenIsANoteAndANeedIsAConflict) {
   Cluster cluster = sample_cluster();
   cluster.tuning.sysctl = {{"net.core.rmem_max", "16777216"}};
-  desired = select_node(cluster, "edge");
+  desired = desired_for(cluster, "edge");
   observed.sysctls["net.core.rmem_max"] = {"212992", false, {}};
   Plan plan = make_plan(desired, observed, health);
   EXPECT_THAT(plan.notes, ElementsAre(HasSubstr("net.core.rmem_max is 212992")));

@@ -9,20 +9,14 @@ namespace tunorch {
 namespace {
 
 TEST(Confinement, OfNoProcess) {
-  EXPECT_TRUE(confinement_status(0).is_null());
-  EXPECT_EQ(confinement_text(confinement_status(0)), "not running");
+  EXPECT_FALSE(confinement_of(0));
+  EXPECT_EQ(confinement_text(confinement_of(0)), "not running");
 }
 
 TEST(Confinement, InWords) {
-  EXPECT_EQ(confinement_text({{"uid", 7},
-                              {"capabilities", {"net_raw", "kill"}},
-                              {"no_new_privileges", true},
-                              {"seccomp", false}}),
+  EXPECT_EQ(confinement_text(Confinement{7, {"net_raw", "kill"}, true, false}),
             "own user, 2 capabilities (--json names them), no_new_privs");
-  EXPECT_EQ(confinement_text({{"uid", 7},
-                              {"capabilities", nlohmann::json::array()},
-                              {"no_new_privileges", true},
-                              {"seccomp", true}}),
+  EXPECT_EQ(confinement_text(Confinement{7, {}, true, true}),
             "own user, no capabilities, no_new_privs, seccomp");
 }
 

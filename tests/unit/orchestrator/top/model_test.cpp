@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 namespace tunorch {
 namespace {
 
@@ -11,7 +13,11 @@ using testing::DoubleNear;
 using testing::ElementsAre;
 using testing::Optional;
 
-json tunnel(const std::string& name, double tx, double rx) {
+void take(TopModel& model, const json& status, double seconds) {
+  model.take(status_from(status), seconds);
+}
+
+json tunnel(const std::string& name, std::uint64_t tx, std::uint64_t rx) {
   return {{"name", name},
           {"worker", "running"},
           {"health", "up"},
@@ -43,10 +49,10 @@ std::vector<std::string> names(const std::vector<TunnelRow>& rows) {
 
 TEST(TopModelTest, MakesRatesOfTwoStatuses) {
   TopModel model;
-  model.take(status_of({tunnel("a", 1000, 500)}), 10);
+  take(model, status_of({tunnel("a", 1000, 500)}), 10);
   EXPECT_EQ(row(model).rate.sum(), 0);
   EXPECT_TRUE(row(model).history.empty());
-  model.take(status_of({tunnel("a", 3000, 900)}), 12);
+  take(model, status_of({tunnel("a", 3000, 900)}), 12);
   EXPECT_DOUBLE_EQ(row(model).rate.sent, 1000);
   EXPECT_DOUBLE_EQ(row(model).rate.received, 200);
   EXPECT_DOUBLE_EQ(model.total().sum(), 1200);
@@ -58,17 +64,17 @@ TEST(TopModelTest, TakesTheTimeOfTheStatusWhereItTellsIt) {
   TopModel model;
   json status = status_of({tunnel("a", 0, 0)});
   status["time"] = "2026-03-01T23:59:59.500Z";
-  model.take(status, 10);
+  take(model, status, 10);
   status = status_of({tunnel("a", 4000, 0)});
   status["time"] = "2026-03-02T00:00:01.500Z";
-  model.take(status, 11);
+  take(model, status, 11);
   EXPECT_DOUBLE_EQ(row(model).rate.sent, 2000);
 }
 
 TEST(TopModelTest, HasNoNegativeRates) {
   TopModel model;
-  model.take(status_of({tunnel("a", 5000, 5000)}), 1);
-  model.take(status_of({tunnel("a", 100, 6000)}), 2);
+  take(model, status_of({tunnel("a", 5000, 5000)}), 1);
+  take(model, status_of({tunnel("a", 100, 6000)}), 2);
   EXPECT_EQ(row(model).rate.sent, 0) << "a session ended, and its bytes with it";
   EXPECT_EQ(row(model).rate.received, 1000);
 }
@@ -80,38 +86,40 @@ TEST(TopModelTest, CountsBySessionWhereItCan) {
     return status_of({one});
   };
   TopModel model;
-  model.take(with({{"x", {{"tx_bytes", 1000}, {"rx_bytes", 0}, {"loss_percent", 1}}},
-                   {"y", {{"tx_bytes", 9000}, {"rx_bytes", 0}, {"loss_percent", 7.5}}}}),
-             1);
+  take(model,
+       with({{"x", {{"tx_bytes", 1000}, {"rx_bytes", 0}, {"loss_percent", 1}}},
+             {"y", {{"tx_bytes", 9000}, {"rx_bytes", 0}, {"loss_percent", 7.5}}}}),
+       1);
   EXPECT_THAT(row(model).loss, Optional(7.5));
-  model.take(with({{"x", {{"tx_bytes", 1500}, {"rx_bytes", 0}}},
-                   {"z", {{"tx_bytes", 70000}, {"rx_bytes", 0}}}}),
-             2);
+  take(model,
+       with({{"x", {{"tx_bytes", 1500}, {"rx_bytes", 0}}},
+             {"z", {{"tx_bytes", 70000}, {"rx_bytes", 0}}}}),
+       2);
   EXPECT_EQ(row(model).rate.sent, 500) << "the end of y takes nothing off, z says nothing yet";
   EXPECT_EQ(row(model).loss, std::nullopt);
 }
 
 TEST(TopModelTest, IgnoresAStatusTooSoonAfterAnother) {
   TopModel model;
-  model.take(status_of({tunnel("a", 0, 0)}), 1);
-  model.take(status_of({tunnel("a", 100, 0)}), 1.001);
-  model.take(status_of({tunnel("a", 1000, 0)}), 2);
+  take(model, status_of({tunnel("a", 0, 0)}), 1);
+  take(model, status_of({tunnel("a", 100, 0)}), 1.001);
+  take(model, status_of({tunnel("a", 1000, 0)}), 2);
   EXPECT_DOUBLE_EQ(row(model).rate.sent, 1000);
 }
 
 TEST(TopModelTest, BeginsAnewWhereAClockWentBack) {
   TopModel model;
-  model.take(status_of({tunnel("a", 0, 0)}), 100);
-  model.take(status_of({tunnel("a", 1000, 0)}), 50);
+  take(model, status_of({tunnel("a", 0, 0)}), 100);
+  take(model, status_of({tunnel("a", 1000, 0)}), 50);
   EXPECT_TRUE(row(model).history.empty());
-  model.take(status_of({tunnel("a", 2000, 0)}), 51);
+  take(model, status_of({tunnel("a", 2000, 0)}), 51);
   EXPECT_DOUBLE_EQ(row(model).rate.sent, 1000);
 }
 
 TEST(TopModelTest, KeepsAMinute) {
   TopModel model;
   for (int second = 0; second <= 200; ++second)
-    model.take(status_of({tunnel("a", second * second, 0)}), second);
+    take(model, status_of({tunnel("a", second * second, 0)}), second);
   EXPECT_EQ(row(model).history.size(), history_length);
   EXPECT_EQ(row(model).samples, 200U);
   EXPECT_EQ(row(model).history.back().sent, 200 * 200 - 199 * 199);
@@ -119,9 +127,9 @@ TEST(TopModelTest, KeepsAMinute) {
 
 TEST(TopModelTest, ForgetsTunnelsThatAreGone) {
   TopModel model;
-  model.take(status_of({tunnel("a", 0, 0), tunnel("b", 0, 0)}), 1);
-  model.take(status_of({tunnel("a", 10, 0)}), 2);
-  model.take(status_of({tunnel("a", 20, 0), tunnel("b", 7000, 0)}), 3);
+  take(model, status_of({tunnel("a", 0, 0), tunnel("b", 0, 0)}), 1);
+  take(model, status_of({tunnel("a", 10, 0)}), 2);
+  take(model, status_of({tunnel("a", 20, 0), tunnel("b", 7000, 0)}), 3);
   EXPECT_EQ(row(model, 1).rate.sent, 0) << "another one of the same name";
 }
 
@@ -129,23 +137,24 @@ TEST(TopModelTest, ComparesTheShareWithTheWeight) {
   json a = tunnel("a", 0, 0), b = tunnel("b", 0, 0);
   a["weight"] = 3;
   TopModel model;
-  model.take(status_of({a, b}), 1);
+  take(model, status_of({a, b}), 1);
   EXPECT_EQ(row(model).share, std::nullopt) << "no traffic";
   EXPECT_THAT(row(model).entitled, Optional(75.0));
   a["tx_bytes"] = 400'000;
   b["rx_bytes"] = 1'200'000;
-  model.take(status_of({a, b}), 2);
+  take(model, status_of({a, b}), 2);
   EXPECT_THAT(row(model).share, Optional(25.0));
   EXPECT_THAT(row(model, 1).share, Optional(75.0));
 }
 
 TEST(TopModelTest, TakesTheWeightsInForceWhereTheStatusTellsThem) {
   TopModel model;
-  model.take(status_of({tunnel("a", 0, 0), tunnel("b", 0, 0), tunnel("c", 0, 0)},
-                       {{{"name", "x"}, {"weights", {{"a", 1}, {"b", 4}}}},
-                        {{"name", "y"}, {"weights", {{"a", 1}, {"b", 0}}}},
-                        {{"name", "z"}, {"weights", json::object()}}}),
-             1);
+  take(model,
+       status_of({tunnel("a", 0, 0), tunnel("b", 0, 0), tunnel("c", 0, 0)},
+                 {{{"name", "x"}, {"weights", {{"a", 1}, {"b", 4}}}},
+                  {{"name", "y"}, {"weights", {{"a", 1}, {"b", 0}}}},
+                  {{"name", "z"}, {"weights", json::object()}}}),
+       1);
   EXPECT_THAT(row(model, 0).entitled, Optional(DoubleNear(60, 1e-9)));
   EXPECT_THAT(row(model, 1).entitled, Optional(DoubleNear(40, 1e-9)));
   EXPECT_THAT(row(model, 2).entitled, Optional(0.0));
@@ -158,7 +167,7 @@ TEST(TopModelTest, ShowsTheStateThatSaysMost) {
   dead["drain"] = "drained";
   down["health"] = "down";
   TopModel model;
-  model.take(status_of({draining, dead, down, tunnel("d", 0, 0)}), 1);
+  take(model, status_of({draining, dead, down, tunnel("d", 0, 0)}), 1);
   EXPECT_EQ(row(model, 0).state, "draining");
   EXPECT_EQ(row(model, 1).state, "quarantined");
   EXPECT_TRUE(row(model, 1).broken);
@@ -169,7 +178,8 @@ TEST(TopModelTest, ShowsTheStateThatSaysMost) {
 
 TEST(TopModelTest, TellsWhatIsInTheWay) {
   TopModel model;
-  model.take(
+  take(
+      model,
       {{"cluster", ""}, {"problem", "cannot load"}, {"conflicts", json::array({"a route\x1b[2J"})}},
       1);
   EXPECT_THAT(model.problems(), ElementsAre("cannot load", "in the way: a route\\x1b[2J"));

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "orchestrator/terminal/terminal.hpp"
 
 namespace tunorch {
@@ -13,6 +15,10 @@ using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
+
+void take(TopModel& model, const json& status, double seconds) {
+  model.take(status_from(status), seconds);
+}
 
 TopModel model_of(int tunnels) {
   json all = json::array();
@@ -31,7 +37,7 @@ TopModel model_of(int tunnels) {
   const json bundle{{"name", "backbone"},  {"role", "dialer"}, {"state", "degraded"},
                     {"live", tunnels - 1}, {"tunnels", all},   {"peers", json::array()}};
   TopModel model;
-  model.take({{"cluster", "demo"}, {"node", "edge"}, {"bundles", json::array({bundle})}}, 1);
+  take(model, {{"cluster", "demo"}, {"node", "edge"}, {"bundles", json::array({bundle})}}, 1);
   return model;
 }
 
@@ -144,7 +150,7 @@ TEST(TopView, SaysThatTheDaemonIsAway) {
 
 TEST(TopView, SaysThatNothingIsApplied) {
   TopModel model;
-  model.take({{"cluster", ""}, {"node", ""}, {"bundles", json::array()}}, 1);
+  take(model, {{"cluster", ""}, {"node", ""}, {"bundles", json::array()}}, 1);
   EXPECT_THAT(text_of(top_view(model, {}, 80, 24)), HasSubstr("nothing is applied"));
 }
 

@@ -1,4 +1,4 @@
-#include "worker/door.hpp"
+#include "worker/acceptor.hpp"
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -18,7 +18,7 @@ Fd spare_descriptor() {
 
 }  // namespace
 
-Door::Door(Poller& poller, const std::vector<Fd>& listening, ConnectionMaker& maker)
+Acceptor::Acceptor(Poller& poller, const std::vector<Fd>& listening, ConnectionMaker& maker)
     : poller_(poller), maker_(maker), spare_(spare_descriptor()) {
   for (const Fd& fd : listening) {
     sockets_.push_back(std::make_unique<Socket>(*this, fd.get()));
@@ -26,11 +26,11 @@ Door::Door(Poller& poller, const std::vector<Fd>& listening, ConnectionMaker& ma
   }
 }
 
-Door::~Door() {
+Acceptor::~Acceptor() {
   for (const auto& socket : sockets_) poller_.remove(socket->fd());
 }
 
-void Door::accept(int listening) {
+void Acceptor::accept(int listening) {
   for (int i = 0; i < accepts_a_turn; ++i) {
     sockaddr_storage address{};
     socklen_t size = sizeof address;
@@ -46,7 +46,7 @@ void Door::accept(int listening) {
       spare_ = spare_descriptor();
       return;
     }
-    // Who only holds connections open has the oldest: a node of ours gets in between.
+    // Whoever only holds connections open has the oldest ones, so a real node still gets in.
     const std::string host = host_text(address);
     if (maker_.half_open_from(host) >= max_half_open_from_one)
       maker_.end_oldest_half_open(host);

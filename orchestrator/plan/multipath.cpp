@@ -1,4 +1,4 @@
-#include "orchestrator/plan/carriage.hpp"
+#include "orchestrator/plan/multipath.hpp"
 
 #include <algorithm>
 #include <map>
@@ -26,7 +26,7 @@ using routing::Rule;
 constexpr std::uint32_t ipv4_metric = 0;
 constexpr std::uint32_t ipv6_metric = 1024;  // IP6_RT_PRIO_USER: IPv6 has no 0
 
-/// From so many groups on, a dead member is deleted once instead of replaced in each: 9 ms for a
+/// From this many groups on, a dead member is deleted once instead of replaced in each: 9 ms for a
 /// thousand groups against 112. For few, replacing is the faster way for connected sockets.
 constexpr std::ptrdiff_t many_groups = 8;
 
@@ -69,28 +69,28 @@ Route fallback(const DesiredRoute& wanted, std::uint8_t protocol) {
 
 // ---- what is wanted ----
 
-class Wanting {
+class WantedMultipath {
  public:
-  Wanting(const Desired& desired, const Observed& observed, const HealthTable& health)
+  WantedMultipath(const Desired& desired, const Observed& observed, const HealthTable& health)
       : desired_(desired),
         observed_(observed),
         health_(health),
-        carrying_(carrying(desired, observed.carriage)),
-        groups_now_(by_key(observed.carriage.groups, &NexthopGroup::id)) {
+        carrying_(carrying(desired, observed.multipath)),
+        groups_now_(by_key(observed.multipath.groups, &NexthopGroup::id)) {
     for (const DesiredTunnel& tunnel : desired.tunnels)
       nexthop_of_[tunnel.name] = tunnel.nexthop_id;
     for (const Link& link : observed.links)
       if (link.admin_up && is_our_alias(link.alias)) carrier_of_[link.name] = link.carrier;
   }
 
-  Carriage take() {
+  Multipath take() {
     std::map<std::string, Carried> carried;
     for (const DesiredGroup& group : desired_.groups) carried[group.peer] = carry(group);
     for (const std::string& tunnel : used_)
-      carriage_.nexthops.push_back({nexthop_of_.at(tunnel), tunnel});
+      multipath_.nexthops.push_back({nexthop_of_.at(tunnel), tunnel});
     for (const DesiredRoute& route : desired_.routes) add_routes(route, carried[route.peer]);
     add_rules();
-    return std::move(carriage_);
+    return std::move(multipath_);
   }
 
  private:
@@ -122,7 +122,7 @@ class Wanting {
       wanted.members.push_back({nexthop_of_.at(member.tunnel), member.weight});
       used_.insert(member.tunnel);
     }
-    carriage_.groups.push_back(std::move(wanted));
+    multipath_.groups.push_back(std::move(wanted));
     return carried;
   }
 
@@ -142,7 +142,7 @@ class Wanting {
                           installed == carrying_.end() ? none : installed->second, limits);
   }
 
-  /// A flow may be moved to any of them, so that none may be told more than the narrowest takes.
+  /// A flow may be moved to any of them, so the smallest MTU counts for all.
   unsigned smallest_mtu(const DesiredGroup& group, const std::vector<Member>& members) const {
     unsigned mtu = group.mtu;
     const auto health = health_.find(group.peer);
@@ -165,7 +165,7 @@ class Wanting {
   }
 
   void add_routes(const DesiredRoute& wanted, const Carried& carried) {
-    if (wanted.fallback) carriage_.routes.push_back(fallback(wanted, desired_.protocol));
+    if (wanted.fallback) multipath_.routes.push_back(fallback(wanted, desired_.protocol));
     if (carried.members.empty()) return;
     Route route = unicast(wanted, desired_.protocol);
     route.nexthop_id = carried.group;
@@ -179,11 +179,11 @@ class Wanting {
       }
     // The kernel keeps no weight for a single one.
     if (route.nexthops.size() == 1) route.nexthops.front().weight = 1;
-    carriage_.routes.push_back(std::move(route));
+    multipath_.routes.push_back(std::move(route));
   }
 
   void add_rules() {
-    carriage_.rules = desired_.rules;
+    multipath_.rules = desired_.rules;
     if (!desired_.full_tunnel()) return;
     // What comes in by a device with a default route is answered by it: a packet from one of its
     // addresses does not go into the bundle. That keeps ssh from outside alive.
@@ -198,11 +198,11 @@ class Wanting {
       rule.v6 = address.prefix.v6;
       rule.from = address.prefix;
       rule.from->length = rule.v6 ? 128 : 32;
-      carriage_.rules.push_back(rule);
+      multipath_.rules.push_back(rule);
     }
-    std::ranges::sort(carriage_.rules);
-    carriage_.rules.erase(std::unique(carriage_.rules.begin(), carriage_.rules.end()),
-                          carriage_.rules.end());
+    std::ranges::sort(multipath_.rules);
+    multipath_.rules.erase(std::unique(multipath_.rules.begin(), multipath_.rules.end()),
+                           multipath_.rules.end());
   }
 
   const Desired& desired_;
@@ -213,24 +213,24 @@ class Wanting {
   std::map<std::string, std::uint32_t> nexthop_of_;
   std::map<std::string, bool> carrier_of_;  // of devices that are up
   std::set<std::string> used_;
-  Carriage carriage_;
+  Multipath multipath_;
 };
 
 // ---- from the one to the other ----
 
 /// Calls each(peer, tunnel, weight) for what the kernel has.
 template <class Each>
-void for_each_carrier(const Desired& desired, const Carriage& carriage, const Each& each) {
+void for_each_carrier(const Desired& desired, const Multipath& multipath, const Each& each) {
   std::map<std::uint32_t, std::string> device_of;
-  for (const NexthopObject& nexthop : carriage.nexthops) device_of[nexthop.id] = nexthop.dev;
-  const auto groups = by_key(carriage.groups, &NexthopGroup::id);
+  for (const NexthopObject& nexthop : multipath.nexthops) device_of[nexthop.id] = nexthop.dev;
+  const auto groups = by_key(multipath.groups, &NexthopGroup::id);
   for (const DesiredGroup& group : desired.groups)
     for (const std::uint32_t id : {group.id, group.id + 1})
       if (const auto now = groups.find(id); now != groups.end())
         for (const GroupMember& member : now->second->members)
           if (const auto device = device_of.find(member.id); device != device_of.end())
             each(group.peer, device->second, member.weight);
-  const auto routes = by_key(carriage.routes, place_of);
+  const auto routes = by_key(multipath.routes, place_of);
   for (const DesiredRoute& route : desired.routes)
     if (const auto now = routes.find(place_of(unicast(route, desired.protocol)));
         now != routes.end())
@@ -262,9 +262,9 @@ std::string mechanism_text(const DesiredGroup& group, const NexthopAbilities& ab
 }
 
 std::map<std::string, std::set<std::string>> carrying(const Desired& desired,
-                                                      const Carriage& carriage) {
+                                                      const Multipath& multipath) {
   std::map<std::string, std::set<std::string>> tunnels;
-  for_each_carrier(desired, carriage,
+  for_each_carrier(desired, multipath,
                    [&](const std::string& peer, const std::string& tunnel, unsigned) {
                      tunnels[peer].insert(tunnel);
                    });
@@ -272,18 +272,18 @@ std::map<std::string, std::set<std::string>> carrying(const Desired& desired,
 }
 
 std::map<std::string, std::map<std::string, unsigned>> weights(const Desired& desired,
-                                                               const Carriage& carriage) {
+                                                               const Multipath& multipath) {
   std::map<std::string, std::map<std::string, unsigned>> weights;
-  for_each_carrier(desired, carriage,
+  for_each_carrier(desired, multipath,
                    [&](const std::string& peer, const std::string& tunnel, unsigned weight) {
                      weights[peer][tunnel] = weight;
                    });
   return weights;
 }
 
-Carriage wanted_carriage(const Desired& desired, const Observed& observed,
-                         const HealthTable& health) {
-  return Wanting(desired, observed, health).take();
+Multipath wanted_multipath(const Desired& desired, const Observed& observed,
+                           const HealthTable& health) {
+  return WantedMultipath(desired, observed, health).take();
 }
 
 namespace {
@@ -291,8 +291,8 @@ namespace {
 /// Deletes the nexthops that many groups would have to leave one by one, and those whose number
 /// another device takes. `now` is what is there then; its routes are filled in only if there is a
 /// deletion.
-std::vector<Step> delete_nexthops_first(const Carriage& before, const Carriage& wanted,
-                                        Carriage& now) {
+std::vector<Step> delete_nexthops_first(const Multipath& before, const Multipath& wanted,
+                                        Multipath& now) {
   std::vector<Step> deletions;
   now.nexthops = before.nexthops;
   now.groups = before.groups;
@@ -314,8 +314,8 @@ std::vector<Step> delete_nexthops_first(const Carriage& before, const Carriage& 
 
 }  // namespace
 
-Steps plan_carriage(const Carriage& before, const Carriage& wanted) {
-  Carriage now;
+Steps plan_multipath(const Multipath& before, const Multipath& wanted) {
+  Multipath now;
   Steps steps{delete_nexthops_first(before, wanted, now), {}};
   const std::vector<Route>& routes_now = steps.additions.empty() ? before.routes : now.routes;
   steps.append(diff(now.nexthops, wanted.nexthops, &NexthopObject::id));
@@ -333,46 +333,46 @@ Steps plan_carriage(const Carriage& before, const Carriage& wanted) {
 
 namespace {
 
-void drop_group(Carriage& carriage, std::uint32_t id) {
-  std::erase_if(carriage.groups, [&](const NexthopGroup& group) { return group.id == id; });
-  std::erase_if(carriage.routes, [&](const Route& route) { return route.nexthop_id == id; });
+void drop_group(Multipath& multipath, std::uint32_t id) {
+  std::erase_if(multipath.groups, [&](const NexthopGroup& group) { return group.id == id; });
+  std::erase_if(multipath.routes, [&](const Route& route) { return route.nexthop_id == id; });
 }
 
 }  // namespace
 
-void record(Carriage& carriage, const NexthopStep& step) {
+void record(Multipath& multipath, const NexthopStep& step) {
   if (step.before) {
     const std::uint32_t id = step.before->id;
-    std::erase_if(carriage.nexthops, [&](const NexthopObject& one) { return one.id == id; });
+    std::erase_if(multipath.nexthops, [&](const NexthopObject& one) { return one.id == id; });
     std::vector<std::uint32_t> empty;
-    for (NexthopGroup& group : carriage.groups) {
+    for (NexthopGroup& group : multipath.groups) {
       std::erase_if(group.members, [&](const GroupMember& member) { return member.id == id; });
       if (group.members.empty()) empty.push_back(group.id);
     }
-    for (const std::uint32_t group : empty) drop_group(carriage, group);
+    for (const std::uint32_t group : empty) drop_group(multipath, group);
   }
-  if (step.after) carriage.nexthops.push_back(*step.after);
+  if (step.after) multipath.nexthops.push_back(*step.after);
 }
 
-void record(Carriage& carriage, const GroupStep& step) {
-  if (!step.after) return drop_group(carriage, step.before->id);
-  const auto found = std::ranges::find(carriage.groups, step.after->id, &NexthopGroup::id);
-  if (found == carriage.groups.end())
-    carriage.groups.push_back(*step.after);
+void record(Multipath& multipath, const GroupStep& step) {
+  if (!step.after) return drop_group(multipath, step.before->id);
+  const auto found = std::ranges::find(multipath.groups, step.after->id, &NexthopGroup::id);
+  if (found == multipath.groups.end())
+    multipath.groups.push_back(*step.after);
   else
     *found = *step.after;
 }
 
-void record(Carriage& carriage, const RouteStep& step) {
+void record(Multipath& multipath, const RouteStep& step) {
   const Route& named = step.after ? *step.after : *step.before;
-  std::erase_if(carriage.routes,
+  std::erase_if(multipath.routes,
                 [&](const Route& route) { return place_of(route) == place_of(named); });
-  if (step.after) carriage.routes.push_back(*step.after);
+  if (step.after) multipath.routes.push_back(*step.after);
 }
 
-void record(Carriage& carriage, const RuleStep& step) {
-  if (step.before) std::erase(carriage.rules, *step.before);
-  if (step.after) carriage.rules.push_back(*step.after);
+void record(Multipath& multipath, const RuleStep& step) {
+  if (step.before) std::erase(multipath.rules, *step.before);
+  if (step.after) multipath.rules.push_back(*step.after);
 }
 
 }  // namespace tunorch

@@ -13,22 +13,22 @@ namespace tunorch::worker {
 /// Handshakes under way at once, in all and from one source address.
 inline constexpr std::size_t max_half_open = 64, max_half_open_from_one = 16;
 
-class Door {
+class Acceptor {
  public:
-  Door(Poller& poller, const std::vector<Fd>& listening, ConnectionMaker& maker);
-  ~Door();
-  Door(const Door&) = delete;
-  Door& operator=(const Door&) = delete;
+  Acceptor(Poller& poller, const std::vector<Fd>& listening, ConnectionMaker& maker);
+  ~Acceptor();
+  Acceptor(const Acceptor&) = delete;
+  Acceptor& operator=(const Acceptor&) = delete;
 
  private:
   class Socket final : public EventHandler {
    public:
-    Socket(Door& door, int fd) : door_(door), fd_(fd) {}
-    void on_events(std::uint32_t) override { door_.accept(fd_); }
+    Socket(Acceptor& acceptor, int fd) : acceptor_(acceptor), fd_(fd) {}
+    void on_events(std::uint32_t) override { acceptor_.accept(fd_); }
     int fd() const { return fd_; }
 
    private:
-    Door& door_;
+    Acceptor& acceptor_;
     int fd_;
   };
 

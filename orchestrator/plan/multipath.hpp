@@ -19,26 +19,26 @@ namespace tunorch {
 bool uses_nexthop_group(const DesiredGroup& group, const routing::NexthopAbilities& abilities);
 std::string mechanism_text(const DesiredGroup& group, const routing::NexthopAbilities& abilities);
 
-Carriage wanted_carriage(const Desired& desired, const Observed& observed,
-                         const HealthTable& health);
+Multipath wanted_multipath(const Desired& desired, const Observed& observed,
+                           const HealthTable& health);
 
 /// Prefix, table and metric of every route that may be wanted; nothing else of it is told.
 std::vector<routing::Route> route_places(const Desired& desired);
 
 /// By peer: the tunnels that carry to it now.
 std::map<std::string, std::set<std::string>> carrying(const Desired& desired,
-                                                      const Carriage& carriage);
+                                                      const Multipath& multipath);
 /// The same with the weights that are in force.
 std::map<std::string, std::map<std::string, unsigned>> weights(const Desired& desired,
-                                                               const Carriage& carriage);
+                                                               const Multipath& multipath);
 
-Steps plan_carriage(const Carriage& now, const Carriage& wanted);
+Steps plan_multipath(const Multipath& now, const Multipath& wanted);
 
 /// What there will be after a step, as the kernel has it: a deleted nexthop leaves its groups, and
 /// a group that is deleted or left empty takes its routes along.
-void record(Carriage& carriage, const NexthopStep& step);
-void record(Carriage& carriage, const GroupStep& step);
-void record(Carriage& carriage, const RouteStep& step);
-void record(Carriage& carriage, const RuleStep& step);
+void record(Multipath& multipath, const NexthopStep& step);
+void record(Multipath& multipath, const GroupStep& step);
+void record(Multipath& multipath, const RouteStep& step);
+void record(Multipath& multipath, const RuleStep& step);
 
 }  // namespace tunorch

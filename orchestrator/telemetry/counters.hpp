@@ -5,9 +5,10 @@
 #include <bitset>
 #include <cstdint>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
+
+#include "protocol/status.hpp"
 
 namespace tunorch {
 
@@ -18,30 +19,28 @@ class Histogram {
   explicit Histogram(std::vector<double> bounds);
 
   void observe(double value);
-  /// {"bounds", "counts": one a bound and one for what is above the last, "sum"}.
-  nlohmann::json to_json() const;
+  const HistogramCounts& counts() const { return counts_; }
 
  private:
-  std::vector<double> bounds_;
-  std::vector<std::uint64_t> counts_;
-  double sum_ = 0;
+  HistogramCounts counts_;
 };
 
 /// PINGs (or echoes) of one tunnel towards one peer.
-class ProbeTally {
+class ProbeCounters {
  public:
-  ProbeTally();
+  ProbeCounters();
 
   /// Those decided since the last time, in order, and what the last answer took.
   void observe(const std::vector<bool>& answered, std::uint32_t rtt_us);
-  /// {"probes": {"answered", "lost"}, "loss_percent": of the last hundred}.
-  nlohmann::json to_json() const;
+  const ProbeCounts& counts() const { return counts_; }
+  /// Of the last hundred.
+  double loss_percent() const;
   const Histogram& rtt_seconds() const { return rtt_seconds_; }
 
  private:
   static constexpr std::size_t window = 100;
 
-  std::uint64_t answered_ = 0, lost_ = 0;
+  ProbeCounts counts_;
   std::bitset<window> lost_lately_;  // by number modulo the window
   Histogram rtt_seconds_;
 };
@@ -58,18 +57,19 @@ enum class Outage : std::uint8_t {
 
 const char* to_string(Outage cause);
 
-class Tally {
+class NodeCounters {
  public:
-  /// A tunnel left the routes, so long after its cause.
+  /// A tunnel left the routes, `seconds` after the cause.
   void failover(Outage cause, double seconds);
-  void applied(bool done) { ++(done ? done_ : failed_); }
+  void applied(bool done) { ++(done ? applies_.done : applies_.failed); }
 
-  /// {"failovers": {cause: histogram of seconds}, "applies": {"done", "failed"}}.
-  nlohmann::json to_json() const;
+  /// In seconds, by cause.
+  std::map<std::string, HistogramCounts> failovers() const;
+  const AppliesCount& applies() const { return applies_; }
 
  private:
   std::map<std::string, Histogram> failovers_;
-  std::uint64_t done_ = 0, failed_ = 0;
+  AppliesCount applies_;
 };
 
 }  // namespace tunorch
